@@ -1,0 +1,84 @@
+#include "transports/channel.hpp"
+
+#include <array>
+#include <utility>
+
+namespace transports {
+
+namespace {
+
+using enum CloseReason;
+
+constexpr std::array<std::pair<CloseReason, std::string_view>, kCloseReasons> kNames{{
+    {local_request, "local_request"},
+    {drained, "drained"},
+    {peer_closed, "peer_closed"},
+    {connection_lost, "connection_lost"},
+    {unreachable, "unreachable"},
+    {resolve_failed, "resolve_failed"},
+    {connect_timeout, "connect_timeout"},
+    {handshake_timeout, "handshake_timeout"},
+    {idle_timeout, "idle_timeout"},
+    {dead_peer, "dead_peer"},
+    {unanswered, "unanswered"},
+    {max_channel_age, "max_channel_age"},
+    {limit_reached, "limit_reached"},
+    {io_error, "io_error"},
+    {bad_framing, "bad_framing"},
+    {congested, "congested"},
+    {protocol_error, "protocol_error"},
+    {refused_by_peer, "refused_by_peer"},
+    {protocol_version, "protocol_version"},
+    {no_common_suite, "no_common_suite"},
+    {no_common_group, "no_common_group"},
+    {no_common_signature, "no_common_signature"},
+    {no_alpn, "no_alpn"},
+    {unexpected_alpn, "unexpected_alpn"},
+    {renegotiation, "renegotiation"},
+    {no_certificate, "no_certificate"},
+    {certificate_expired, "certificate_expired"},
+    {certificate_not_yet_valid, "certificate_not_yet_valid"},
+    {name_mismatch, "name_mismatch"},
+    {name_only_in_subject, "name_only_in_subject"},
+    {no_subject, "no_subject"},
+    {unknown_ca, "unknown_ca"},
+    {self_signed, "self_signed"},
+    {bad_signature, "bad_signature"},
+    {invalid_ca, "invalid_ca"},
+    {path_too_long, "path_too_long"},
+    {eku_missing, "eku_missing"},
+    {eku_wrong, "eku_wrong"},
+    {certificate_revoked, "certificate_revoked"},
+    {issuer_revoked, "issuer_revoked"},
+    {revocation_undetermined, "revocation_undetermined"},
+    {weak_key, "weak_key"},
+    {not_on_allow_list, "not_on_allow_list"},
+    {certificate_invalid, "certificate_invalid"},
+}};
+
+constexpr bool stands_in_order()
+{
+    for (std::size_t i = 0; i < kNames.size(); ++i) {
+        if (static_cast<std::size_t>(kNames.at(i).first) != i || kNames.at(i).second.empty()) {
+            return false;
+        }
+    }
+    return true;
+}
+static_assert(stands_in_order(), "name() looks up by position");
+
+} // namespace
+
+std::string_view name(CloseReason reason) noexcept
+{
+    const auto position = static_cast<std::size_t>(reason);
+    return position < kNames.size() ? kNames[position].second : std::string_view{"unknown"};
+}
+
+bool is_certificate_reason(CloseReason reason) noexcept
+{
+    // They stand together at the end of the enumeration.
+    return reason >= no_certificate;
+}
+
+} // namespace transports

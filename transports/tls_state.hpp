@@ -1,0 +1,45 @@
+// What a context keeps behind its header, and what the callbacks of one session leave for its engine.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "transports/channel.hpp"
+#include "transports/tls_context.hpp"
+#include "transports/tls_hello.hpp"
+#include "transports/tls_identity.hpp"
+#include "transports/tls_names.hpp"
+#include "transports/tls_openssl.hpp"
+#include "transports/tls_verify.hpp"
+
+namespace transports {
+
+struct TlsContext::State {
+    TlsSettings settings;
+    CompiledPolicy policy;
+    VerifyRules rules;
+    Nanoseconds own_valid_until{};
+    Owned<ssl_ctx_st> library;
+};
+
+/// Hangs on one SSL object, found by its callbacks through notes_of; outlives it.
+struct EngineNotes {
+    const TlsContext::State& context;
+    Reference reference;
+    PeerIdentity peer;
+    std::optional<Closed> refusal; // ours, which names the reason better than the library's error does
+    HelloOverlap hello;
+    std::uint32_t idle_messages = 0; // handshake messages since the last application record
+    bool renegotiation_tried = false;
+};
+
+void attach(ssl_st& session, EngineNotes& notes);
+[[nodiscard]] EngineNotes& notes_of(const ssl_st& session);
+/// The application protocol agreed on; empty when there is none.
+[[nodiscard]] std::string selected_protocol(const ssl_st& session);
+
+/// Lets the callbacks of this and the other tls files be called for every session of `context`.
+void install_callbacks(TlsContext::State& context);
+
+} // namespace transports
