@@ -1,0 +1,234 @@
+#include "gateway/check.hpp"
+
+#include <algorithm>
+#include <array>
+#include <ostream>
+#include <string>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "gateway/config_values.hpp"
+#include "gateway/profile.hpp"
+
+namespace gateway {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kValid = 0;
+constexpr int kInvalid = 2;
+
+struct NamedDuration {
+    const char* key;
+    milliseconds Timing::*member;
+};
+constexpr std::array kDurations = {
+    NamedDuration{"max-age", &Timing::max_age},
+    NamedDuration{"max-round-trip", &Timing::max_round_trip},
+    NamedDuration{"max-uncorrected", &Timing::max_uncorrected},
+    NamedDuration{"connect", &Timing::connect},
+    NamedDuration{"handshake", &Timing::handshake},
+    NamedDuration{"keepalive", &Timing::keepalive},
+    NamedDuration{"idle", &Timing::idle},
+    NamedDuration{"max-channel-age", &Timing::max_channel_age},
+};
+
+template <typename List>
+std::vector<std::string> texts(const List& list)
+{
+    std::vector<std::string> result(list.size());
+    std::transform(list.begin(), list.end(), result.begin(), [](const auto& entry) { return entry.text(); });
+    return result;
+}
+
+std::string upstream_text(const Upstream& upstream)
+{
+    if (const auto* daemon = std::get_if<DaemonUpstream>(&upstream)) {
+        return daemon->address.text();
+    }
+    const auto& clock = std::get<ClockUpstream>(upstream);
+    return fmt::format("clock, stratum {}{}", clock.stratum, clock.free_running ? ", free-running" : "");
+}
+
+std::string path_text(const std::optional<std::filesystem::path>& path, const char* absent)
+{
+    return path ? path->string() : absent;
+}
+
+const char* absent_ca(Role role)
+{
+    return role == Role::client ? "the system's trust store" : "none";
+}
+
+Json problem_json(const Problem& problem)
+{
+    return {{"file", problem.file},
+            {"line", problem.line},
+            {"column", problem.column},
+            {"key", problem.key},
+            {"message", problem.message}};
+}
+
+Json timing_json(const Timing& timing)
+{
+    Json result;
+    for (const auto& duration : kDurations) {
+        result[duration.key] = duration_text(timing.*duration.member);
+    }
+    result["correct-hold"] = timing.correct_hold;
+    result["correct-excess"] = timing.correct_excess;
+    return result;
+}
+
+Json tls_json(const Tunnel& tunnel)
+{
+    const auto& tls = tunnel.tls;
+    Json result = {{"ca", path_text(tls.ca, absent_ca(tunnel.role))},
+                   {"certificate", path_text(tls.certificate, "none")},
+                   {"revocation", name(tls.revocation)},
+                   {"certificate-time", name(tls.check_time ? CertificateTime::strict : CertificateTime::unchecked)},
+                   {"versions", tls.policy.versions},
+                   {"suites", tls.policy.suites},
+                   {"groups", tls.policy.groups},
+                   {"signatures", tls.policy.signatures}};
+    if (tunnel.role == Role::server) {
+        result["client-certificate"] = name(tls.client_certificate);
+        result["allow"] = tls.allow;
+    } else {
+        result["server-name"] = tunnel.server_name;
+    }
+    return result;
+}
+
+Json tunnel_json(const Tunnel& tunnel)
+{
+    Json result = {{"name", tunnel.name},
+                   {"role", name(tunnel.role)},
+                   {"channel", name(tunnel.channel)},
+                   {"channel-chosen", tunnel.channel_chosen},
+                   {"framing", name(tunnel.framing)},
+                   {"claim", tunnel.claim},
+                   {"listen", texts(tunnel.listen)}};
+    if (tunnel.role == Role::client) {
+        result["connect"] = texts(tunnel.connect);
+        result["clients"] = texts(tunnel.clients);
+        result["forward-kod"] = tunnel.forward_kod;
+        result["forward-unsynchronised"] = tunnel.forward_unsynchronised;
+    } else {
+        result["upstream"] = tunnel.upstream ? upstream_text(*tunnel.upstream) : "";
+        result["upstream-unprotected"] = tunnel.upstream_unprotected;
+    }
+    result["timing"] = timing_json(tunnel.timing);
+    result["tls"] = tls_json(tunnel);
+    return result;
+}
+
+void print_json(const Loaded& loaded, std::ostream& out)
+{
+    Json document = {{"valid", loaded.config.has_value()},
+                     {"profile", nullptr},
+                     {"errors", Json::array()},
+                     {"warnings", Json::array()},
+                     {"tunnels", Json::array()}};
+    for (const auto& error : loaded.errors) {
+        document["errors"].push_back(problem_json(error));
+    }
+    for (const auto& warning : loaded.warnings) {
+        document["warnings"].push_back(problem_json(warning));
+    }
+    if (loaded.config) {
+        document["profile"] = loaded.config->profile;
+        for (const auto& tunnel : loaded.config->tunnels) {
+            document["tunnels"].push_back(tunnel_json(tunnel));
+        }
+    }
+    // A path need not be UTF-8; a JSON document must be.
+    out << document.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+void line(std::ostream& out, std::string_view key, std::string_view text)
+{
+    out << fmt::format("  {:<16}{}\n", key, text);
+}
+
+std::string timing_text(const Timing& timing)
+{
+    std::string text;
+    for (const auto& duration : kDurations) {
+        text += fmt::format("{} {}, ", duration.key, duration_text(timing.*duration.member));
+    }
+    return text + fmt::format("correct-hold {}, correct-excess {}", timing.correct_hold, timing.correct_excess);
+}
+
+void print_peers(const Tunnel& tunnel, std::ostream& out)
+{
+    if (tunnel.role == Role::client) {
+        const auto clients = texts(tunnel.clients);
+        line(out, "clients", clients.empty() ? "loopback" : fmt::format("{}", fmt::join(clients, ", ")));
+        line(out, "connect", fmt::format("{}", fmt::join(texts(tunnel.connect), ", ")));
+        line(out, "server-name", tunnel.server_name.empty() ? "each target's own host" : tunnel.server_name);
+    } else {
+        line(out, "upstream", tunnel.upstream ? upstream_text(*tunnel.upstream) : "");
+        line(out, "peers",
+             fmt::format("certificate {}, {}", name(tunnel.tls.client_certificate),
+                         tunnel.tls.allow.empty() ? std::string{"every one of ca"}
+                                                  : fmt::format("{}", fmt::join(tunnel.tls.allow, ", "))));
+    }
+}
+
+void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
+{
+    const auto& tls = tunnel.tls;
+    out << "tunnel " << tunnel.name << '\n';
+    line(out, "role", name(tunnel.role));
+    line(out, "channel",
+         fmt::format("{}{}", name(tunnel.channel),
+                     tunnel.channel_chosen ? fmt::format(" (chosen by profile {})", config.profile) : std::string{}));
+    line(out, "framing", name(tunnel.framing));
+    line(out, "claim", tunnel.claim);
+    line(out, "listen", fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
+    print_peers(tunnel, out);
+    line(out, "timing", timing_text(tunnel.timing));
+    line(out, "ca", path_text(tls.ca, absent_ca(tunnel.role)));
+    line(out, "certificate", path_text(tls.certificate, "none"));
+    line(out, "revocation", name(tls.revocation));
+    line(out, "versions", fmt::format("{}", fmt::join(tls.policy.versions, ", ")));
+    line(out, "suites", fmt::format("{}", fmt::join(tls.policy.suites, ", ")));
+    line(out, "groups", fmt::format("{}", fmt::join(tls.policy.groups, ", ")));
+    line(out, "signatures", fmt::format("{}", fmt::join(tls.policy.signatures, ", ")));
+}
+
+void print_text(const Loaded& loaded, std::ostream& out)
+{
+    for (const auto& error : loaded.errors) {
+        out << error.text() << '\n';
+    }
+    for (const auto& warning : loaded.warnings) {
+        out << "warning: " << warning.text() << '\n';
+    }
+    if (loaded.config) {
+        const auto& config = *loaded.config;
+        for (const auto& tunnel : config.tunnels) {
+            print_tunnel(tunnel, config, out);
+        }
+        out << fmt::format("{} is valid (profile {})\n", config.file, config.profile);
+    } else {
+        out << fmt::format("not valid: {} error{}\n", loaded.errors.size(), loaded.errors.size() == 1 ? "" : "s");
+    }
+}
+
+} // namespace
+
+int run_check(const Loaded& loaded, bool json, std::ostream& out)
+{
+    if (json) {
+        print_json(loaded, out);
+    } else {
+        print_text(loaded, out);
+    }
+    return loaded.config ? kValid : kInvalid;
+}
+
+} // namespace gateway

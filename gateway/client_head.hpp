@@ -1,0 +1,86 @@
+// The client role of one tunnel: requests in, frames out, replies back to whoever asked.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "gateway/client_channels.hpp"
+#include "gateway/config.hpp"
+#include "gateway/services.hpp"
+#include "ntp-shim/client_shim.hpp"
+#include "ntp-shim/raw_splitter.hpp"
+#include "transports/loop.hpp"
+#include "transports/tls_context.hpp"
+
+namespace gateway {
+
+/// Who asked: the UDP front, or `query`.
+class ReplySink {
+public:
+    virtual void deliver(const ntp_shim::ClientEndpoint& client, std::span<const std::byte> packet) = 0;
+    // For the curious; already counted and recorded.
+    virtual void on_attempt_failed(const transports::Failed& why) = 0;
+    virtual void on_channel(const transports::PeerIdentity& peer) = 0;
+    virtual void on_channel_lost(const transports::Closed& why) = 0;
+
+protected:
+    ~ReplySink() = default;
+};
+
+class ClientHead final : private ClientChannelsOwner {
+public:
+    /// `tunnel` and `sink` outlive the head-end.
+    ClientHead(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context,
+               ReplySink& sink);
+    ~ClientHead();
+    ClientHead(const ClientHead&) = delete;
+    ClientHead& operator=(const ClientHead&) = delete;
+
+    void start();
+    void submit(const ntp_shim::ClientEndpoint& from, std::span<const std::byte> datagram, transports::Instant arrival);
+    /// A datagram that the front refuses before it is looked at: counted here, with the others.
+    void refuse(ntp_shim::DropReason reason);
+    /// The local socket did not take replies counted as delivered.
+    void undelivered(std::size_t count);
+    void drain(); // no new requests; channels close once their exchanges are over
+    [[nodiscard]] bool drained() const noexcept;
+    [[nodiscard]] bool tried() const noexcept { return channels_.tried(); }
+    [[nodiscard]] nlohmann::ordered_json counters() const;
+
+private:
+    void on_channel_open(transports::Channel& channel) override;
+    void on_channel_message(transports::Channel& channel, std::span<const std::byte> message,
+                            transports::Instant arrival) override;
+    void on_channel_closed(std::uint64_t number, const transports::Closed& why) override;
+    void on_attempt_failed(const transports::Failed& why) override;
+
+    void take_message(std::uint64_t number, std::span<const std::byte> message, transports::Instant arrival);
+    [[nodiscard]] transports::Channel* free_channel() const;
+    bool hand_over(ntp_shim::ExchangeHandle exchange, transports::Channel& channel);
+    void work();
+    void send_waiting(ntp_shim::Instant now);
+    void look_after(transports::Channel& channel, ntp_shim::Instant now);
+    void send_ping(transports::Channel& channel, ntp_shim::Instant now);
+    void expire_partial(ntp_shim::Instant now);
+    void arm(ntp_shim::Instant now);
+    void account();
+
+    Services services_;
+    const Tunnel& tunnel_;
+    ReplySink& sink_;
+    ntp_shim::Counters counters_;
+    ntp_shim::ClientShim shim_;
+    ClientChannels channels_;
+    std::unordered_map<std::uint64_t, ntp_shim::RawSplitter> splitters_; // raw framing, by channel
+    std::uint64_t accounted_ = 0;
+    bool draining_ = false;
+    transports::TurnEnd turn_end_;
+    transports::Timer timer_;
+};
+
+} // namespace gateway

@@ -1,0 +1,292 @@
+#include "gateway/command_line.hpp"
+
+#include <array>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "gateway/audit.hpp"
+#include "gateway/check.hpp"
+#include "gateway/config.hpp"
+#include "gateway/config_values.hpp"
+#include "gateway/program.hpp"
+#include "gateway/query.hpp"
+#include "gateway/url.hpp"
+#include "gateway/version.hpp"
+#include "transports/tls_pki.hpp"
+
+namespace gateway {
+
+namespace {
+
+struct Arguments {
+    std::string file;
+    std::string tunnel;
+    std::string url;
+    bool json = false;
+    unsigned samples = 4;
+    std::string timeout;
+    UrlOptions options;
+    transports::TrialPki pki;
+    std::vector<std::string> pki_names;
+};
+
+struct UrlOption {
+    const char* name;
+    const char* help;
+};
+
+constexpr std::array kTlsOptions = {
+    UrlOption{"ca", "trust anchors: PEM file or directory"},
+    UrlOption{"certificate", "own certificate chain, leaf first"},
+    UrlOption{"key", "own private key"},
+    UrlOption{"crl", "certificate revocation list; may be repeated"},
+    UrlOption{"profile", "profile name or file (modern)"},
+    UrlOption{"framing", "v1 or raw"},
+};
+constexpr std::array kTargetOptions = {UrlOption{"server-name", "name the server's certificate must carry"}};
+constexpr std::array kLaterOptions = {
+    UrlOption{"mac-keys", "key file of a mac channel"}, UrlOption{"mac-key", "key id of a mac channel"},
+    UrlOption{"user", "user of an ssh channel"}, UrlOption{"identity", "private key of an ssh channel"},
+    UrlOption{"known-hosts", "host keys of an ssh channel"}};
+constexpr std::array kClientOptions = {UrlOption{"listen", "local UDP address for NTP clients; may be repeated"},
+                                       UrlOption{"clients", "who may ask: address blocks; may be repeated"}};
+constexpr std::array kServerOptions = {
+    UrlOption{"upstream", "the NTP daemon's address, or clock"},
+    UrlOption{"upstream-unprotected", "true: let a daemon on another host be asked in the clear"},
+    UrlOption{"client-certificate", "required, optional or none"},
+    UrlOption{"allow", "a client that may connect (DNS:, IP:, URI:, EMAIL:, SPKI-SHA256:); may be repeated"}};
+
+template <std::size_t Size>
+void add_options(CLI::App& command, Arguments& arguments, const std::array<UrlOption, Size>& options)
+{
+    for (const UrlOption& option : options) {
+        const std::string key = option.name;
+        command.add_option_function<std::vector<std::string>>(
+            "--" + key, [&arguments, key](const std::vector<std::string>& values) { arguments.options[key] = values; },
+            option.help);
+    }
+}
+
+void print_problems(const std::vector<Problem>& problems, const char* kind)
+{
+    for (const Problem& problem : problems) {
+        std::cerr << kind << problem.text() << '\n';
+    }
+}
+
+int run_loaded(const Loaded& loaded)
+{
+    print_problems(loaded.warnings, "warning: ");
+    if (loaded.config) {
+        return run_tunnels(*loaded.config);
+    }
+    print_problems(loaded.errors, "");
+    // Where records go is part of what could not be read: this one goes to stderr.
+    auto audit = Audit::open(AuditSettings{});
+    if (const auto* records = std::get_if<std::unique_ptr<Audit>>(&audit)) {
+        AuditRecord record;
+        record.event = AuditEvent::config_rejected;
+        record.success = false;
+        record.reason = fmt::format("{} errors", loaded.errors.size());
+        (*records)->record(record);
+    }
+    return kUsage;
+}
+
+Loaded load_yaml(const std::variant<std::string, Problem>& yaml)
+{
+    if (const auto* problem = std::get_if<Problem>(&yaml)) {
+        Loaded loaded;
+        loaded.errors.push_back(*problem);
+        return loaded;
+    }
+    return load_config_text(std::get<std::string>(yaml), std::string{kCommandLine}, std::filesystem::current_path());
+}
+
+int usage_error(const std::string& text)
+{
+    std::cerr << "ntpgate: " << text << '\n';
+    return kUsage;
+}
+
+int query_url(const Arguments& arguments, const QueryOptions& options)
+{
+    const auto url = parse_url(arguments.url, UrlUse::target);
+    if (const auto* problem = std::get_if<Problem>(&url)) {
+        return usage_error(problem->text());
+    }
+    const auto& parsed = std::get<ParsedUrl>(url);
+    if (parsed.scheme == "ntp") {
+        return query_plain({parsed.host, parsed.port}, options, std::cout);
+    }
+    const Loaded loaded = load_yaml(query_yaml({arguments.url, arguments.options}));
+    if (!loaded.config) {
+        print_problems(loaded.errors, "");
+        return kUsage;
+    }
+    return query_tunnel(*loaded.config, loaded.config->tunnels.front(), options, std::cout);
+}
+
+int query_file(const Arguments& arguments, const QueryOptions& options)
+{
+    const Loaded loaded = load_config(arguments.file);
+    if (!loaded.config) {
+        print_problems(loaded.errors, "");
+        return kUsage;
+    }
+    for (const Tunnel& tunnel : loaded.config->tunnels) {
+        if (tunnel.name == arguments.tunnel) {
+            if (tunnel.role != Role::client) {
+                return usage_error(
+                    fmt::format("tunnel {} has the server role: only a client role can ask the time", tunnel.name));
+            }
+            return query_tunnel(*loaded.config, tunnel, options, std::cout);
+        }
+    }
+    return usage_error(fmt::format("{} has no tunnel named {}", arguments.file, arguments.tunnel));
+}
+
+int run_query(const Arguments& arguments)
+{
+    QueryOptions options;
+    options.samples = arguments.samples;
+    options.json = arguments.json;
+    if (!arguments.timeout.empty()) {
+        const auto timeout = parse_duration(arguments.timeout);
+        if (const auto* refused = std::get_if<Refused>(&timeout)) {
+            return usage_error("--timeout: " + refused->why);
+        }
+        options.timeout = std::get<std::chrono::milliseconds>(timeout);
+    }
+    const bool by_file = !arguments.file.empty();
+    if (by_file == !arguments.url.empty()) {
+        return usage_error("query takes a URL, or -c FILE with --tunnel NAME");
+    }
+    if (by_file && arguments.tunnel.empty()) {
+        return usage_error("query -c FILE needs --tunnel NAME");
+    }
+    return by_file ? query_file(arguments, options) : query_url(arguments, options);
+}
+
+int run_keygen(Arguments& arguments)
+{
+    if (!arguments.pki_names.empty()) {
+        arguments.pki.server_names = arguments.pki_names;
+    }
+    if (const auto error = transports::write_trial_pki(arguments.pki)) {
+        std::cerr << "ntpgate: " << *error << '\n';
+        return kFailure;
+    }
+    std::cout << fmt::format("trial certificates for {} hours in {}: ca.pem server.pem server.key client.pem "
+                             "client.key\n",
+                             arguments.pki.lifetime.count(), arguments.pki.directory.string());
+    return kSuccess;
+}
+
+/// Every command with its options; what was given ends up in `arguments`.
+struct CommandLine {
+    CLI::App app{"ntpgate: carries NTP through a trusted channel"};
+    Arguments arguments;
+    CLI::App* run = nullptr;
+    CLI::App* check = nullptr;
+    CLI::App* query = nullptr;
+    CLI::App* client = nullptr;
+    CLI::App* server = nullptr;
+    CLI::App* keygen = nullptr;
+    CLI::App* version = nullptr;
+
+    CommandLine()
+    {
+        app.require_subcommand(1);
+        run = app.add_subcommand("run", "run the tunnels of a configuration in the foreground");
+        run->add_option("-c,--config", arguments.file, "configuration file")->required();
+        check = app.add_subcommand("check", "do everything run would do short of binding and connecting");
+        check->add_option("-c,--config", arguments.file, "configuration file")->required();
+        check->add_flag("--json", arguments.json, "one JSON document on standard output");
+        add_query();
+        add_short_forms();
+        keygen = app.add_subcommand("keygen", "make keys and certificates; never overwrites");
+        keygen->require_subcommand(1);
+        CLI::App* const pki = keygen->add_subcommand("pki", "trial certificates: ca, server and client");
+        pki->add_option("--out", arguments.pki.directory, "directory, made when missing")->required();
+        pki->add_option("--server-name", arguments.pki_names, "names and addresses of the server; may be repeated");
+        pki->add_option("--client-name", arguments.pki.client_name, "name of the client");
+        version = app.add_subcommand("version", "version, build, library versions, features");
+    }
+
+private:
+    void add_query()
+    {
+        query = app.add_subcommand("query", "ask the time through a channel, and print offset and delay");
+        query->add_option("url", arguments.url, "tls://HOST[:PORT] or ntp://HOST[:PORT]");
+        query->add_option("-c,--config", arguments.file, "configuration file");
+        query->add_option("--tunnel", arguments.tunnel, "a client tunnel of that file");
+        query->add_option("-n", arguments.samples, "samples (4)")->check(CLI::Range(1U, 1000U));
+        query->add_option("--timeout", arguments.timeout, "for all of it (10s)");
+        query->add_flag("--json", arguments.json, "one JSON document on standard output");
+        add_options(*query, arguments, kTlsOptions);
+        add_options(*query, arguments, kTargetOptions);
+        add_options(*query, arguments, kLaterOptions);
+    }
+
+    void add_short_forms()
+    {
+        client = app.add_subcommand("client", "one client tunnel from the command line");
+        client->add_option("url", arguments.url, "tls://HOST[:PORT] of the server role")->required();
+        add_options(*client, arguments, kTlsOptions);
+        add_options(*client, arguments, kTargetOptions);
+        add_options(*client, arguments, kClientOptions);
+        add_options(*client, arguments, kLaterOptions);
+        server = app.add_subcommand("server", "one server tunnel from the command line");
+        server->add_option("url", arguments.url, "tls://[ADDRESS][:PORT] to listen on")->required();
+        add_options(*server, arguments, kTlsOptions);
+        add_options(*server, arguments, kServerOptions);
+        add_options(*server, arguments, kLaterOptions);
+    }
+};
+
+int dispatch(CommandLine& line)
+{
+    Arguments& arguments = line.arguments;
+    if (line.run->parsed()) {
+        return run_loaded(load_config(arguments.file));
+    }
+    if (line.check->parsed()) {
+        return run_check(load_config(arguments.file), arguments.json, std::cout);
+    }
+    if (line.query->parsed()) {
+        return run_query(arguments);
+    }
+    if (line.client->parsed()) {
+        return run_loaded(load_yaml(client_yaml({arguments.url, arguments.options})));
+    }
+    if (line.server->parsed()) {
+        return run_loaded(load_yaml(server_yaml({arguments.url, arguments.options})));
+    }
+    if (line.keygen->parsed()) {
+        return run_keygen(arguments);
+    }
+    std::cout << version_text();
+    return kSuccess;
+}
+
+} // namespace
+
+int run_command_line(int argc, const char* const* argv)
+{
+    CommandLine line;
+    try {
+        line.app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return line.app.exit(error) == 0 ? kSuccess : kUsage;
+    }
+    return dispatch(line);
+}
+
+} // namespace gateway

@@ -1,0 +1,155 @@
+// What a configuration means once it is valid: nothing downstream checks it again. Defaults stand here, with their
+// units.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <netinet/in.h>
+
+#include "transports/tls_context.hpp"
+
+namespace gateway {
+
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+enum class Role : std::uint8_t { client, server };
+enum class ChannelKind : std::uint8_t { tls, dtls, ssh, mac, nts };
+enum class Framing : std::uint8_t { v1, raw };
+[[nodiscard]] std::string_view name(Role role) noexcept;
+[[nodiscard]] std::string_view name(ChannelKind channel) noexcept;
+[[nodiscard]] std::string_view name(Framing framing) noexcept;
+
+/// A socket address with its port; IPv4 or IPv6.
+struct SocketAddress {
+    sockaddr_storage storage{};
+    [[nodiscard]] std::string text() const; // "127.0.0.1:123", "[::1]:123"
+    [[nodiscard]] std::uint16_t port() const noexcept;
+    [[nodiscard]] bool is_loopback() const noexcept;
+    [[nodiscard]] bool is_any() const noexcept; // 0.0.0.0 or ::
+    bool operator==(const SocketAddress& other) const noexcept;
+};
+
+/// An address block of `clients`.
+struct AddressBlock {
+    std::array<std::byte, 16> address{}; // IPv4 as ::ffff:a.b.c.d
+    std::uint8_t prefix{};               // of the 128-bit form
+    [[nodiscard]] bool contains(const std::array<std::byte, 16>& candidate) const noexcept;
+    [[nodiscard]] std::string text() const;
+};
+
+struct Target {
+    std::string host; // name or address, without brackets
+    std::uint16_t port{};
+    [[nodiscard]] std::string text() const;
+};
+
+struct Limits { // 0 = no limit; client = address /32 or /64
+    std::uint32_t channels = 4096;
+    std::uint32_t half_open = 1024;
+    std::uint32_t handshakes_per_second_per_source = 20;
+    std::uint32_t handshakes_per_second = 0;
+    std::uint32_t exchanges = 65536;
+    std::uint32_t exchanges_per_channel = 4096;
+    std::uint32_t exchanges_per_client = 16;
+    std::uint32_t requests_per_second_per_client = 100;
+};
+
+struct Timing {
+    milliseconds max_age{500};         // 10..900 ms
+    milliseconds max_round_trip{1000}; // at most 4 s
+    milliseconds max_uncorrected{5};
+    bool correct_hold = true;
+    bool correct_excess = false;
+    milliseconds connect{5000};
+    milliseconds handshake{5000};
+    milliseconds keepalive{25000};
+    milliseconds idle{90000};
+    milliseconds max_channel_age{24 * 3600 * 1000};
+};
+
+struct DaemonUpstream {
+    SocketAddress address;
+};
+struct ClockUpstream {
+    std::uint8_t stratum = 10;
+    bool free_running = false;
+};
+using Upstream = std::variant<DaemonUpstream, ClockUpstream>;
+
+struct Tunnel {
+    std::string name;
+    Role role{};
+    ChannelKind channel{};
+    bool channel_chosen = false; // by the profile, because the file names none
+    Framing framing = Framing::v1;
+    std::vector<SocketAddress> listen; // client role: local UDP; server role: where peers connect
+    std::vector<AddressBlock> clients; // client role; empty = loopback only
+    std::vector<Target> connect;       // client role, in order
+    std::optional<Upstream> upstream;  // server role
+    bool upstream_unprotected = false;
+    Timing timing;
+    Limits limits; // the process's, lowered by the tunnel
+    transports::TlsSettings tls;
+    std::string server_name; // client role; empty = each target's own host
+    bool forward_kod = false;
+    bool forward_unsynchronised = false;
+    std::string claim; // what carries the claim, as printed by `check`
+};
+
+enum class LogLevel : std::uint8_t { error, warn, info, debug };
+enum class LogFormat : std::uint8_t { text, json };
+
+struct AuditSettings {
+    std::optional<std::filesystem::path> file; // absent = stderr
+    bool stop_when_full = true;                // on-full: stop | continue
+};
+
+struct Config {
+    std::string file;    // as given on the command line
+    std::string profile; // its name
+    std::string user;    // empty = stay
+    LogLevel log_level = LogLevel::info;
+    LogFormat log_format = LogFormat::text;
+    AuditSettings audit;
+    Limits limits;
+    std::vector<Tunnel> tunnels;
+};
+
+/// Stands for the file's name when the configuration was made from arguments: its problems name no lines.
+inline constexpr std::string_view kCommandLine = "command line";
+
+/// One thing wrong, or worth a warning; line and column are 1-based, 0 when the whole file is meant.
+struct Problem {
+    std::string file;
+    std::size_t line{};
+    std::size_t column{};
+    std::string key; // "tunnels[0].timing.max-age"
+    std::string message;
+    [[nodiscard]] std::string text() const; // FILE:LINE:COLUMN: KEY: MESSAGE
+};
+
+struct Loaded {
+    std::optional<Config> config; // present only without errors
+    std::vector<Problem> errors;
+    std::vector<Problem> warnings;
+};
+
+/// Reads, checks and opens for reading everything that the configuration names; binds and connects nothing.
+[[nodiscard]] Loaded load_config(const std::filesystem::path& file);
+/// The same from text; `name` stands where the file's path would, relative paths are relative to `base`.
+[[nodiscard]] Loaded load_config_text(const std::string& text, const std::string& name,
+                                      const std::filesystem::path& base);
+
+} // namespace gateway

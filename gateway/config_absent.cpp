@@ -1,0 +1,88 @@
+#include "gateway/config_absent.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "gateway/config_values.hpp"
+
+namespace gateway {
+
+namespace {
+
+struct Absent {
+    std::string_view key;     // without list positions
+    std::string_view value;   // empty = whatever is written
+    std::string_view except;  // a value that is not refused
+    std::string_view subject; // "{}" stands for the value
+    std::string_view instead;
+};
+
+constexpr std::string_view kTls = "this version carries tls";
+constexpr std::string_view kModern = "this version has modern, or the path of a profile file";
+
+constexpr std::array kAbsent = {
+    Absent{"workers", "", "1", "workers {}", "expected 1"},
+    Absent{"control", "", "", "control", "leave it out"},
+    Absent{"metrics", "", "", "metrics", "leave it out"},
+    Absent{"integrity", "", "", "integrity", "leave it out"},
+    Absent{"fips", "required", "", "fips {}", "expected off"},
+    Absent{"audit.syslog", "true", "", "audit to syslog", "expected false, or audit.file"},
+    Absent{"profile", "ndcpp-2.0e-td0321", "", "profile {}", kModern},
+    Absent{"profile", "ndcpp-2.1", "", "profile {}", kModern},
+    Absent{"profile", "ndcpp-2.2e", "", "profile {}", kModern},
+    Absent{"profile", "ndcpp-3.0e", "", "profile {}", kModern},
+    Absent{"profile", "ndcpp-4.0", "", "profile {}", kModern},
+    Absent{"profile", "ndcpp-4.0-cnsa1", "", "profile {}", kModern},
+    Absent{"profile", "compat", "", "profile {}", kModern},
+    Absent{"profile", "lab", "", "profile {}", kModern},
+    Absent{"tunnels.channel", "dtls", "", "channel {}", kTls},
+    Absent{"tunnels.channel", "ssh", "", "channel {}", kTls},
+    Absent{"tunnels.channel", "mac", "", "channel {}", kTls},
+    Absent{"tunnels.channel", "nts", "", "channel {}", kTls},
+    Absent{"tunnels.dtls", "", "", "the block dtls:", kTls},
+    Absent{"tunnels.ssh", "", "", "the block ssh:", kTls},
+    Absent{"tunnels.mac", "", "", "the block mac:", kTls},
+    Absent{"tunnels.nts", "", "", "the block nts:", kTls},
+    Absent{"tunnels.upstream.mirror", "", "", "upstream mirror", "expected an address, or clock"},
+    Absent{"tunnels.timing.correct-excess", "true", "", "correct-excess", "expected false"},
+    Absent{"tunnels.tls.ocsp", "staple", "", "ocsp {}", "expected none; see crl and revocation"},
+    Absent{"tunnels.tls.ocsp", "fetch", "", "ocsp {}", "expected none; see crl and revocation"},
+    Absent{"tunnels.tls.certificate-time", "bootstrap", "", "certificate-time {}", "expected strict or unchecked"},
+};
+
+std::string without_positions(std::string_view key)
+{
+    std::string plain;
+    bool inside = false;
+    for (const char c : key) {
+        inside = c == '[' || (inside && c != ']');
+        if (!inside && c != ']') {
+            plain += c;
+        }
+    }
+    return plain;
+}
+
+} // namespace
+
+std::optional<std::string> why_absent(std::string_view key, std::string_view scalar)
+{
+    const auto plain = without_positions(key);
+    const auto row = std::find_if(kAbsent.begin(), kAbsent.end(), [&](const Absent& absent) {
+        return absent.key == plain && (absent.value.empty() || absent.value == scalar) &&
+               (absent.except.empty() || absent.except != scalar);
+    });
+    if (row == kAbsent.end()) {
+        return std::nullopt;
+    }
+    const auto hole = row->subject.find("{}");
+    const auto subject =
+        hole == std::string_view::npos
+            ? std::string{row->subject}
+            : std::string{row->subject.substr(0, hole)} + (row->value.empty() ? shown(scalar) : std::string{scalar});
+    return fmt::format("{} is not in this version ({})", subject, row->instead);
+}
+
+} // namespace gateway

@@ -1,0 +1,253 @@
+#include "gateway/config_rules.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <set>
+
+#include <ifaddrs.h>
+
+#include <fmt/format.h>
+
+#include "gateway/address.hpp"
+#include "gateway/config_values.hpp"
+
+namespace gateway {
+
+namespace {
+
+constexpr std::size_t kSources = 3; // FCS_NTP_EXT.1.4
+
+struct Listener {
+    const TunnelDraft* tunnel{};
+    SocketAddress address;
+    Place place;
+};
+
+std::vector<Listener> listeners_of(const std::vector<TunnelDraft>& tunnels)
+{
+    std::vector<Listener> listeners;
+    for (const auto& draft : tunnels) {
+        for (std::size_t at = 0; draft.has_role && at < draft.tunnel.listen.size(); ++at) {
+            listeners.push_back({&draft, draft.tunnel.listen[at], draft.listen_places[at]});
+        }
+    }
+    return listeners;
+}
+
+void check_names(const std::vector<TunnelDraft>& tunnels, Report& report)
+{
+    for (auto later = tunnels.begin(); later != tunnels.end(); ++later) {
+        const auto& wanted = later->tunnel.name;
+        const auto first =
+            std::find_if(tunnels.begin(), later, [&](const TunnelDraft& draft) { return draft.tunnel.name == wanted; });
+        if (!wanted.empty() && first != later) {
+            report.error(later->name_place, fmt::format("{} is the name of another tunnel (expected another; first at "
+                                                        "{})",
+                                                        shown(wanted), report.where(first->name_place)));
+        }
+    }
+}
+
+// Client roles listen on UDP and server roles on TCP: only listeners of one role can stand in each other's way.
+void check_clashes(const std::vector<Listener>& listeners, Report& report)
+{
+    for (auto later = listeners.begin(); later != listeners.end(); ++later) {
+        const auto first = std::find_if(listeners.begin(), later, [&](const Listener& other) {
+            return other.tunnel->tunnel.role == later->tunnel->tunnel.role && clash(other.address, later->address);
+        });
+        if (first != later) {
+            report.error(later->place, fmt::format("{} clashes with {} of tunnel {} at {} (expected another address or "
+                                                   "port)",
+                                                   later->address.text(), first->address.text(),
+                                                   shown(first->tunnel->tunnel.name), report.where(first->place)));
+        }
+    }
+}
+
+enum class Locality : std::uint8_t { local, remote, unknown };
+
+Locality locality_of(const SocketAddress& address)
+{
+    if (address.is_loopback()) {
+        return Locality::local;
+    }
+    ifaddrs* listed = nullptr;
+    if (getifaddrs(&listed) != 0) {
+        return Locality::unknown;
+    }
+    const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> interfaces{listed, &freeifaddrs};
+    for (const auto* entry = interfaces.get(); entry != nullptr; entry = entry->ifa_next) {
+        if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != address.storage.ss_family) {
+            continue;
+        }
+        SocketAddress own;
+        std::memcpy(&own.storage, entry->ifa_addr,
+                    entry->ifa_addr->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+        if (same_host(own, address)) {
+            return Locality::local;
+        }
+    }
+    return Locality::remote;
+}
+
+// Whether what is sent to `address` on this host reaches `listener`.
+bool reaches(const SocketAddress& address, const Listener& listener)
+{
+    return clash(address, listener.address) && (!listener.address.is_any() || locality_of(address) == Locality::local);
+}
+
+void check_upstream(const TunnelDraft& draft, const std::vector<Listener>& listeners, Report& report)
+{
+    const auto* daemon = draft.tunnel.upstream ? std::get_if<DaemonUpstream>(&*draft.tunnel.upstream) : nullptr;
+    if (daemon == nullptr) {
+        return;
+    }
+    const auto text = daemon->address.text();
+    for (const auto& listener : listeners) {
+        if (listener.tunnel->tunnel.role == Role::client && reaches(daemon->address, listener)) {
+            report.error(draft.upstream_place,
+                         fmt::format("{} is where tunnel {} listens, at {}: a loop (expected the "
+                                     "NTP daemon)",
+                                     text, shown(listener.tunnel->tunnel.name), report.where(listener.place)));
+            return;
+        }
+    }
+    if (locality_of(daemon->address) == Locality::local) {
+        return;
+    }
+    if (draft.tunnel.upstream_unprotected) {
+        report.warning(draft.upstream_place, fmt::format("{} is asked in the clear (upstream-unprotected)", text));
+    } else {
+        report.error(draft.upstream_place, fmt::format("{} is not an address of this host (expected a local address, "
+                                                       "or upstream-unprotected: true)",
+                                                       text));
+    }
+}
+
+void check_targets(const TunnelDraft& draft, const std::vector<Listener>& listeners, Report& report)
+{
+    for (std::size_t at = 0; at < draft.tunnel.connect.size(); ++at) {
+        const auto& target = draft.tunnel.connect[at];
+        const auto address = numeric_host(target.host, target.port);
+        const auto own = std::find_if(listeners.begin(), listeners.end(), [&](const Listener& listener) {
+            return address && listener.tunnel->tunnel.role == Role::server && reaches(*address, listener);
+        });
+        if (own != listeners.end()) {
+            report.error(draft.connect_places[at],
+                         fmt::format("{} is where tunnel {} listens, at {}: a loop (expected another host)",
+                                     target.text(), shown(own->tunnel->tunnel.name), report.where(own->place)));
+        }
+    }
+}
+
+// Addresses that work for ntpgate and fail for the NTP client beside it (design 7).
+void advise_on_loopback(const std::vector<Listener>& listeners, Report& report)
+{
+    for (auto later = listeners.begin(); later != listeners.end(); ++later) {
+        if (later->tunnel->tunnel.role != Role::client) {
+            continue;
+        }
+        const auto text = later->address.text();
+        if (text.starts_with("127.0.0.1:") || text.starts_with("[::1]:")) {
+            report.warning(later->place, fmt::format("{}: a client bound to port 123 of every address stands in its "
+                                                     "way, and a daemon synchronised through it takes its own "
+                                                     "reference id for a loop (recommended: 127.0.0.2:123)",
+                                                     text));
+        }
+        const auto first = std::find_if(listeners.begin(), later, [&](const Listener& other) {
+            return other.tunnel != later->tunnel && other.tunnel->tunnel.role == Role::client &&
+                   same_host(other.address, later->address) && !clash(other.address, later->address);
+        });
+        if (first != later) {
+            report.warning(later->place, fmt::format("{} shares its address with tunnel {}: an NTP daemon takes both "
+                                                     "for one source (recommended: one 127.0.0.x:123 for each client "
+                                                     "tunnel)",
+                                                     text, shown(first->tunnel->tunnel.name)));
+        }
+    }
+}
+
+void check_sources(const std::vector<TunnelDraft>& tunnels, const RuleContext& context)
+{
+    std::set<std::string> peers;
+    bool any = false;
+    for (const auto& draft : tunnels) {
+        if (draft.has_role && draft.tunnel.role == Role::client) {
+            any = true;
+            if (!draft.tunnel.connect.empty()) {
+                peers.insert(draft.tunnel.connect.front().text());
+            }
+        }
+    }
+    if (context.require_sources && peers.size() < *context.require_sources) {
+        context.report.error(context.require_sources_place,
+                             fmt::format("{} client tunnels have distinct peers (expected at least {}, as "
+                                         "require-sources says)",
+                                         peers.size(), *context.require_sources));
+    } else if (any && peers.size() < kSources && context.report.file() != kCommandLine) {
+        context.report.warning({tunnels.front().place.at, "tunnels"},
+                               fmt::format("fewer than {} client tunnels with distinct peers ({}): FCS_NTP_EXT.1.4 "
+                                           "asks for them",
+                                           kSources, peers.size()));
+    }
+}
+
+bool has(const std::vector<ChannelKind>& list, ChannelKind channel)
+{
+    return std::find(list.begin(), list.end(), channel) != list.end();
+}
+
+void set_claim(TunnelDraft& draft, const Profile& profile, Report& report)
+{
+    const auto& claim = profile.claim;
+    const auto channel = draft.tunnel.channel;
+    if (has(claim.claimable, channel)) {
+        draft.tunnel.claim = fmt::format("{}, under profile {}: {}", name(channel), profile.name, claim.rule);
+        return;
+    }
+    std::string claimable;
+    for (const auto other : claim.claimable) {
+        claimable += (claimable.empty() ? "" : ", ") + std::string{name(other)};
+    }
+    const auto requirement = claim.requirement.empty() ? std::string{} : claim.requirement + ": ";
+    report.error({draft.place.at, draft.place.key + ".channel"},
+                 fmt::format("{}channel {} cannot carry the claim under {} (expected one of {})", requirement,
+                             name(channel), profile.name, claimable));
+}
+
+// Loads certificates and keys as `run` will, so that `check` finds what only OpenSSL knows.
+void try_tls(const TunnelDraft& draft, Report& report)
+{
+    const auto made = transports::TlsContext::create(draft.tunnel.tls);
+    const auto* problems = std::get_if<std::vector<transports::TlsProblem>>(&made);
+    if (problems == nullptr) {
+        return;
+    }
+    for (const auto& problem : *problems) {
+        const auto known = draft.tls_places.find(problem.setting);
+        report.error(known == draft.tls_places.end() ? draft.tls_place : known->second, problem.text);
+    }
+}
+
+} // namespace
+
+void check_rules(std::vector<TunnelDraft>& tunnels, const RuleContext& context)
+{
+    auto& report = context.report;
+    const auto listeners = listeners_of(tunnels);
+    check_names(tunnels, report);
+    check_clashes(listeners, report);
+    for (auto& draft : tunnels) {
+        check_upstream(draft, listeners, report);
+        check_targets(draft, listeners, report);
+        set_claim(draft, context.profile, report);
+        if (draft.sound) {
+            try_tls(draft, report);
+        }
+    }
+    advise_on_loopback(listeners, report);
+    check_sources(tunnels, context);
+}
+
+} // namespace gateway

@@ -1,0 +1,405 @@
+#include "gateway/config_tunnel.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "gateway/address.hpp"
+#include "gateway/config_values.hpp"
+#include "gateway/config_words.hpp"
+
+namespace gateway {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr std::uint16_t kTlsPort = 4461;
+constexpr std::size_t kMaxName = 64;
+
+constexpr DurationRange kMaxAge{milliseconds{10}, milliseconds{900}};
+constexpr DurationRange kMaxRoundTrip{milliseconds{10}, milliseconds{4000}};
+constexpr DurationRange kMaxUncorrected{milliseconds{0}, milliseconds{900}};
+constexpr DurationRange kSetUp{milliseconds{10}, seconds{60}};
+constexpr DurationRange kQuiet{milliseconds{100}, seconds{24 * 3600}};
+constexpr DurationRange kChannelAge{seconds{1}, seconds{366 * 24 * 3600}};
+
+constexpr std::array<Choice<Role>, 2> kRoleWords{{{"client", Role::client}, {"server", Role::server}}};
+constexpr std::array<Choice<Framing>, 2> kFramingWords{{{"v1", Framing::v1}, {"raw", Framing::raw}}};
+
+struct Limit {
+    std::string_view word;
+    std::uint32_t Limits::*member{};
+};
+constexpr std::array kLimits = {
+    Limit{"channels", &Limits::channels},
+    Limit{"half-open", &Limits::half_open},
+    Limit{"handshakes-per-second-per-source", &Limits::handshakes_per_second_per_source},
+    Limit{"handshakes-per-second", &Limits::handshakes_per_second},
+    Limit{"exchanges", &Limits::exchanges},
+    Limit{"exchanges-per-channel", &Limits::exchanges_per_channel},
+    Limit{"exchanges-per-client", &Limits::exchanges_per_client},
+    Limit{"requests-per-second-per-client", &Limits::requests_per_second_per_client},
+};
+
+bool is_tunnel_name(std::string_view name) noexcept
+{
+    return name.size() <= kMaxName && std::all_of(name.begin(), name.end(), [](char c) {
+               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                      c == '_' || c == '.';
+           });
+}
+
+class TunnelReader {
+public:
+    TunnelReader(const Value& entry, const LoadContext& context)
+        : context_(context), report_(context.report), errors_before_(context.report.errors()),
+          section_(entry, context.report)
+    {
+        draft_.place = entry.place();
+    }
+
+    TunnelDraft read()
+    {
+        if (!section_.usable()) {
+            return std::move(draft_);
+        }
+        auto& tunnel = draft_.tunnel;
+        read_name();
+        read_role();
+        read_channel();
+        section_.choice("framing", std::span<const Choice<Framing>>{kFramingWords}, tunnel.framing);
+        read_listen();
+        read_client_side();
+        read_server_side();
+        read_timing();
+        tunnel.limits = context_.limits;
+        read_limits(section_.find("limits"), report_, &context_.limits, tunnel.limits);
+        read_blocks();
+        section_.finish();
+        draft_.sound = report_.errors() == errors_before_;
+        return std::move(draft_);
+    }
+
+private:
+    [[nodiscard]] bool is(Role role) const noexcept { return draft_.has_role && draft_.tunnel.role == role; }
+
+    void missing(std::string_view key, std::string_view expected)
+    {
+        report_.error(section_.place(key), fmt::format("is missing (expected {})", expected));
+    }
+
+    void read_name()
+    {
+        constexpr std::string_view kForm = "letters, digits, '-', '_' and '.', at most 64";
+        const auto name = section_.find("name");
+        draft_.name_place = section_.place("name");
+        if (!section_.has("name")) {
+            missing("name", kForm);
+        } else if (auto text = read_text(name, report_, kForm)) {
+            if (!is_tunnel_name(*text)) {
+                report_.error(name.place(), fmt::format("{} is no name (expected {})", shown(*text), kForm));
+            }
+            draft_.tunnel.name = std::move(*text);
+        }
+    }
+
+    void read_role()
+    {
+        const auto role = section_.find("role");
+        if (!section_.has("role")) {
+            missing("role", "client or server");
+        } else if (const auto read = read_choice(role, report_, std::span<const Choice<Role>>{kRoleWords})) {
+            draft_.tunnel.role = *read;
+            draft_.has_role = true;
+        }
+    }
+
+    // Written, or chosen by the profile's order among what the tunnel's blocks could be (design 10). Only tls can come
+    // of it: the blocks of other channels are refused, by name, before anything is chosen.
+    void read_channel()
+    {
+        const auto channel = section_.find("channel");
+        draft_.tunnel.channel = ChannelKind::tls;
+        if (section_.has("channel")) {
+            const auto read = read_choice(channel, report_, std::span<const Choice<ChannelKind>>{kChannelWords});
+            other_channel_ = read != ChannelKind::tls;
+            return;
+        }
+        const auto& order = context_.profile.order;
+        const bool other_block =
+            section_.has("dtls") || section_.has("ssh") || section_.has("mac") || section_.has("nts");
+        if (section_.has("tls")) {
+            draft_.tunnel.channel_chosen = true;
+            if (std::find(order.begin(), order.end(), ChannelKind::tls) == order.end()) {
+                report_.error(draft_.place, fmt::format("profile {} has no channel for the block tls: that is in this "
+                                                        "version",
+                                                        context_.profile.name));
+            }
+            return;
+        }
+        other_channel_ = true;
+        if (!other_block) {
+            missing("channel", "tls, or a block tls: for the profile to choose by");
+        }
+    }
+
+    void read_listen()
+    {
+        constexpr std::string_view kForm = "ADDRESS:PORT, such as 127.0.0.2:123 or \"[::1]:123\"";
+        if (!section_.has("listen")) {
+            missing("listen", kForm);
+        }
+        for (const auto& entry : read_list(section_.find("listen"), report_, ListForm::list_or_one)) {
+            const auto text = read_text(entry, report_, kForm);
+            if (!text) {
+                continue;
+            }
+            if (*text == "stdio") {
+                report_.error(entry.place(), "stdio belongs to channel ssh, which is not in this version (expected "
+                                             "ADDRESS:PORT)");
+                continue;
+            }
+            const auto parsed = parse_socket_address(*text);
+            if (const auto* refused = std::get_if<Refused>(&parsed)) {
+                report_.error(entry.place(), shown(*text) + " " + refused->why);
+                continue;
+            }
+            draft_.tunnel.listen.push_back(std::get<SocketAddress>(parsed));
+            draft_.listen_places.push_back(entry.place());
+        }
+    }
+
+    void read_client_side()
+    {
+        if (is(Role::server)) {
+            for (const auto* key : {"clients", "connect", "source-port", "forward-kod", "forward-unsynchronised"}) {
+                refuse_other_role(section_, key, Role::client, report_);
+            }
+            return;
+        }
+        read_clients();
+        read_connect();
+        section_.flag("forward-kod", draft_.tunnel.forward_kod);
+        section_.flag("forward-unsynchronised", draft_.tunnel.forward_unsynchronised);
+        if (const auto port = section_.find("source-port")) {
+            report_.error(port.place(), "belongs to channels mac and nts (expected no source-port under tls)");
+        }
+    }
+
+    void read_clients()
+    {
+        for (const auto& entry : read_list(section_.find("clients"), report_, ListForm::list_or_one)) {
+            const auto text = read_text(entry, report_, "ADDRESS/BITS, such as 10.0.0.0/8");
+            if (!text) {
+                continue;
+            }
+            const auto parsed = parse_address_block(*text);
+            if (const auto* refused = std::get_if<Refused>(&parsed)) {
+                report_.error(entry.place(), shown(*text) + " " + refused->why);
+            } else {
+                draft_.tunnel.clients.push_back(std::get<AddressBlock>(parsed));
+            }
+        }
+        const auto& listen = draft_.tunnel.listen;
+        for (std::size_t at = 0; is(Role::client) && !section_.has("clients") && at < listen.size(); ++at) {
+            if (!listen[at].is_loopback()) {
+                report_.error(draft_.listen_places[at],
+                              fmt::format("{} is not a loopback address (expected clients: with the blocks that may "
+                                          "ask, or an address such as 127.0.0.2:123)",
+                                          listen[at].text()));
+            }
+        }
+    }
+
+    void read_connect()
+    {
+        constexpr std::string_view kForm = "HOST:PORT, such as ntp-gw.example.org:4461";
+        if (is(Role::client) && !section_.has("connect")) {
+            missing("connect", kForm);
+        }
+        for (const auto& entry : read_list(section_.find("connect"), report_, ListForm::list_or_one)) {
+            const auto text = read_text(entry, report_, kForm);
+            if (!text) {
+                continue;
+            }
+            auto parsed = parse_target(*text, kTlsPort);
+            if (const auto* refused = std::get_if<Refused>(&parsed)) {
+                report_.error(entry.place(), shown(*text) + " " + refused->why);
+                continue;
+            }
+            draft_.tunnel.connect.push_back(std::move(std::get<Target>(parsed)));
+            draft_.connect_places.push_back(entry.place());
+        }
+    }
+
+    void read_server_side()
+    {
+        if (is(Role::client)) {
+            refuse_other_role(section_, "upstream", Role::server, report_);
+            refuse_other_role(section_, "upstream-unprotected", Role::server, report_);
+            return;
+        }
+        constexpr std::string_view kForm = "the NTP daemon's ADDRESS:PORT, or clock";
+        const auto upstream = section_.find("upstream");
+        draft_.upstream_place = section_.place("upstream");
+        if (is(Role::server) && !section_.has("upstream")) {
+            missing("upstream", kForm);
+        }
+        if (upstream && upstream.node->kind == YamlNode::Kind::map) {
+            read_upstream_map(upstream);
+        } else if (const auto text = read_text(upstream, report_, kForm)) {
+            read_upstream_text(*text, upstream);
+        }
+        section_.flag("upstream-unprotected", draft_.tunnel.upstream_unprotected);
+        if (draft_.tunnel.upstream_unprotected && !context_.profile.upstream_unprotected) {
+            report_.error(section_.place("upstream-unprotected"),
+                          fmt::format("is not allowed by profile {} (expected false)", context_.profile.name));
+        }
+    }
+
+    void read_upstream_text(const std::string& text, const Value& upstream)
+    {
+        if (text == "clock") {
+            draft_.tunnel.upstream = ClockUpstream{};
+            return;
+        }
+        const auto parsed = parse_socket_address(text);
+        if (const auto* refused = std::get_if<Refused>(&parsed)) {
+            report_.error(upstream.place(), shown(text) + " " + refused->why);
+            return;
+        }
+        const auto& address = std::get<SocketAddress>(parsed);
+        if (address.port() == 0 || address.is_any()) {
+            report_.error(upstream.place(), shown(text) + " can not be asked (expected one address and a port)");
+            return;
+        }
+        draft_.tunnel.upstream = DaemonUpstream{address};
+    }
+
+    void read_upstream_map(const Value& upstream)
+    {
+        Section forms{upstream, report_};
+        const auto clock = forms.find("clock");
+        (void)forms.find("mirror"); // refused by name where the section is read
+        if (clock) {
+            Section keys{clock, report_};
+            ClockUpstream settings;
+            keys.number("stratum", {1, 15}, settings.stratum);
+            keys.flag("free-running", settings.free_running);
+            if (const auto offset = keys.find("offset")) {
+                report_.error(offset.place(), "belongs to profile lab, which is not in this version");
+            }
+            keys.finish();
+            draft_.tunnel.upstream = settings;
+        } else if (!forms.has("mirror") && !forms.has("clock")) {
+            report_.error(upstream.place(), "names no upstream (expected {clock: {...}})");
+        }
+        forms.finish();
+    }
+
+    void read_timing()
+    {
+        const auto block = section_.find("timing");
+        Section keys{block, report_};
+        auto& timing = draft_.tunnel.timing;
+        keys.duration("max-age", kMaxAge, timing.max_age);
+        keys.duration("max-round-trip", kMaxRoundTrip, timing.max_round_trip);
+        keys.duration("max-uncorrected", kMaxUncorrected, timing.max_uncorrected);
+        keys.flag("correct-hold", timing.correct_hold);
+        keys.flag("correct-excess", timing.correct_excess);
+        keys.duration("connect", kSetUp, timing.connect);
+        keys.duration("handshake", kSetUp, timing.handshake);
+        keys.duration("keepalive", kQuiet, timing.keepalive);
+        keys.duration("idle", kQuiet, timing.idle);
+        keys.duration("max-channel-age", kChannelAge, timing.max_channel_age);
+        keys.finish();
+        check_timing(keys);
+    }
+
+    // The place named is the one that was written; when both are, the smaller bound's.
+    void check_timing(const Section& keys)
+    {
+        const auto& timing = draft_.tunnel.timing;
+        if (timing.max_round_trip < timing.max_age) {
+            const auto key = keys.has("max-round-trip") ? "max-round-trip" : "max-age";
+            report_.error(keys.place(key),
+                          fmt::format("max-round-trip {} is shorter than max-age {} (expected at least as long)",
+                                      duration_text(timing.max_round_trip), duration_text(timing.max_age)));
+        }
+        if (timing.max_uncorrected > timing.max_age) {
+            const auto key = keys.has("max-uncorrected") ? "max-uncorrected" : "max-age";
+            report_.error(keys.place(key),
+                          fmt::format("max-uncorrected {} is longer than max-age {} (expected at most as long)",
+                                      duration_text(timing.max_uncorrected), duration_text(timing.max_age)));
+        }
+        if (is(Role::client) && timing.idle <= timing.keepalive) {
+            const auto key = keys.has("idle") ? "idle" : "keepalive";
+            report_.error(keys.place(key), fmt::format("idle {} is not longer than keepalive {} (expected a channel to "
+                                                       "be asked before it counts as idle)",
+                                                       duration_text(timing.idle), duration_text(timing.keepalive)));
+        }
+        for (const auto* key : {"connect", "keepalive"}) {
+            if (is(Role::server) && keys.has(key)) {
+                report_.warning(keys.place(key), "has no effect in role server");
+            }
+        }
+    }
+
+    void read_blocks()
+    {
+        for (const auto* other : {"dtls", "ssh", "mac", "nts"}) {
+            (void)section_.find(other); // refused by name where the section is read
+        }
+        const auto tls = section_.find("tls");
+        draft_.tls_place = section_.place("tls");
+        // Under a channel of another kind nothing more can be said of the block than what it holds.
+        if (tls || !other_channel_) {
+            read_tls(tls, context_, draft_);
+        }
+    }
+
+    const LoadContext& context_;
+    Report& report_;
+    std::size_t errors_before_; // the section reports what is not in this version as soon as it is read
+    Section section_;
+    TunnelDraft draft_;
+    bool other_channel_ = false; // not tls, or not known to be
+};
+
+} // namespace
+
+TunnelDraft read_tunnel(const Value& entry, const LoadContext& context)
+{
+    return TunnelReader{entry, context}.read();
+}
+
+void read_limits(const Value& block, Report& report, const Limits* ceiling, Limits& limits)
+{
+    Section section{block, report};
+    for (const auto& limit : kLimits) {
+        auto& target = limits.*limit.member;
+        section.number(limit.word, {0, 10'000'000}, target);
+        const auto highest = ceiling == nullptr ? 0 : ceiling->*limit.member;
+        if (highest != 0 && (target == 0 || target > highest)) {
+            report.error(section.place(limit.word),
+                         fmt::format("{} is above the process's limit (expected 1 to {}, as limits.{} says)",
+                                     target == 0 ? "no limit" : std::to_string(target), highest, limit.word));
+        }
+    }
+    section.finish();
+}
+
+void refuse_other_role(Section& section, std::string_view key, Role role, Report& report)
+{
+    const auto value = section.find(key);
+    if (value) {
+        report.error(value.place(), fmt::format("belongs to role {} (this tunnel's role is {})", name(role),
+                                                name(role == Role::client ? Role::server : Role::client)));
+    }
+}
+
+} // namespace gateway

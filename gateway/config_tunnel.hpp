@@ -1,0 +1,51 @@
+// One entry of `tunnels`, read but not yet compared with the others; internal to the loader.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "gateway/config.hpp"
+#include "gateway/config_reader.hpp"
+#include "gateway/profile.hpp"
+
+namespace gateway {
+
+/// What every tunnel is read against.
+struct LoadContext {
+    const Profile& profile;
+    const Limits& limits; // the process's
+    std::filesystem::path base;
+    std::vector<uid_t> owners; // who may own a secret, beside root
+    Report& report;
+};
+
+/// A tunnel with the places of what a later check may object to.
+struct TunnelDraft {
+    Tunnel tunnel;
+    bool sound = false; // no error so far: its TLS context may be tried
+    bool has_role = false;
+    Place place;
+    Place name_place;
+    Place upstream_place;
+    std::vector<Place> listen_places; // one for each of tunnel.listen
+    std::vector<Place> connect_places;
+    Place tls_place;
+    std::map<std::string, Place, std::less<>> tls_places; // by key of the tls block
+};
+
+[[nodiscard]] TunnelDraft read_tunnel(const Value& entry, const LoadContext& context);
+
+/// The `tls:` block; `draft` knows its role and framing.
+void read_tls(const Value& block, const LoadContext& context, TunnelDraft& draft);
+
+/// The `limits:` block, of the process or, with the process's as `ceiling`, of a tunnel.
+void read_limits(const Value& block, Report& report, const Limits* ceiling, Limits& limits);
+
+/// A key that only the other role has: reported. Asks `section` for it, so that it counts as known.
+void refuse_other_role(Section& section, std::string_view key, Role role, Report& report);
+
+} // namespace gateway

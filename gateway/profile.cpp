@@ -1,0 +1,297 @@
+#include "gateway/profile.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "gateway/config_files.hpp"
+#include "gateway/config_values.hpp"
+#include "gateway/config_words.hpp"
+
+namespace gateway {
+
+namespace {
+
+using Words = std::vector<std::string>;
+using Unusable = std::string (*)(const std::string&);
+
+// A list of words without repetitions, each of which `unusable` (when given) has nothing against.
+Words read_words(const Value& value, Report& report, Unusable unusable = nullptr)
+{
+    Words words;
+    for (const auto& entry : read_list(value, report, ListForm::list)) {
+        auto word = read_text(entry, report, "a name");
+        if (!word) {
+            continue;
+        }
+        if (std::find(words.begin(), words.end(), *word) != words.end()) {
+            report.error(entry.place(), fmt::format("{} is listed twice", shown(*word)));
+        } else if (const auto why = unusable == nullptr ? std::string{} : unusable(*word); !why.empty()) {
+            report.error(entry.place(), fmt::format("{}: {}", shown(*word), why));
+        } else {
+            words.push_back(std::move(*word));
+        }
+    }
+    return words;
+}
+
+template <typename Enum>
+std::vector<Enum> read_choices(const Value& value, Report& report, std::span<const Choice<Enum>> choices)
+{
+    std::vector<Enum> chosen;
+    for (const auto& entry : read_list(value, report, ListForm::list_or_none)) {
+        if (const auto choice = read_choice(entry, report, choices)) {
+            chosen.push_back(*choice);
+        }
+    }
+    return chosen;
+}
+
+std::vector<ChannelKind> read_channels(const Value& value, Report& report)
+{
+    return read_choices(value, report, std::span<const Choice<ChannelKind>>{kChannelWords});
+}
+
+void require(Section& section, std::initializer_list<std::string_view> names, Report& report)
+{
+    for (const auto name : names) {
+        if (section.usable() && !section.has(name)) {
+            report.error(section.place(name), "is missing (expected in every profile)");
+        }
+    }
+}
+
+void read_claim(const Value& value, Report& report, ClaimRules& claim)
+{
+    Section section{value, report};
+    require(section, {"rule", "claimable", "supplementary", "forbidden"}, report);
+    claim.requirement = read_text(section.find("requirement"), report, "the requirement's name").value_or("");
+    claim.rule = read_text(section.find("rule"), report, "a clause").value_or("");
+    claim.claimable = read_channels(section.find("claimable"), report);
+    claim.supplementary = read_channels(section.find("supplementary"), report);
+    claim.forbidden = read_channels(section.find("forbidden"), report);
+    const auto place = section.place("claimable");
+    section.finish();
+    for (const auto& word : kChannelWords) {
+        const auto in = [&](const auto& list) { return std::count(list.begin(), list.end(), word.value); };
+        if (in(claim.claimable) + in(claim.supplementary) + in(claim.forbidden) != 1) {
+            report.error(place, fmt::format("channel {} must stand in exactly one of claimable, supplementary and "
+                                            "forbidden",
+                                            word.word));
+        }
+    }
+}
+
+void read_certificates(const Value& value, Report& report, Profile& profile)
+{
+    Section section{value, report};
+    require(section, {"revocation", "certificate-time", "client-certificate"}, report);
+    section.choice("revocation", std::span<const Choice<transports::Revocation>>{kRevocationWords}, profile.revocation);
+    profile.certificate_time = read_choices(section.find("certificate-time"), report,
+                                            std::span<const Choice<CertificateTime>>{kCertificateTimeWords});
+    profile.client_certificate =
+        read_choices(section.find("client-certificate"), report,
+                     std::span<const Choice<transports::ClientCertificate>>{kClientCertificateWords});
+    section.flag("wildcards", profile.tls.wildcards);
+    section.number("min-rsa-bits", {2048, 16384}, profile.tls.min_rsa_bits);
+    section.finish();
+}
+
+void read_duties(const Value& value, Report& report, Profile& profile)
+{
+    Section section{value, report};
+    section.flag("group-readable-keys", profile.group_readable_keys);
+    section.flag("upstream-unprotected", profile.upstream_unprotected);
+    section.finish();
+}
+
+void check_versions(const Value& value, Report& report, const Words& versions, std::span<const std::string_view> known)
+{
+    for (const auto& version : versions) {
+        if (std::find(known.begin(), known.end(), version) == known.end()) {
+            report.error(value.place(), fmt::format("{} is not among the choices (expected {})", shown(version),
+                                                    fmt::join(known, " or ")));
+        }
+    }
+}
+
+void read_tls_offer(const Value& value, Report& report, transports::TlsPolicy& tls)
+{
+    static constexpr std::array<std::string_view, 2> kVersions = {"TLS1.3", "TLS1.2"};
+    Section section{value, report};
+    require(section, {"versions", "suites", "groups", "signatures"}, report);
+    const auto versions = section.find("versions");
+    tls.versions = read_words(versions, report);
+    check_versions(versions, report, tls.versions, kVersions);
+    tls.suites = read_words(section.find("suites"), report, &transports::why_unusable_suite);
+    tls.groups = read_words(section.find("groups"), report, &transports::why_unusable_group);
+    tls.signatures = read_words(section.find("signatures"), report, &transports::why_unusable_signature);
+    section.finish();
+}
+
+void read_dtls_offer(const Value& value, Report& report, transports::TlsPolicy& dtls)
+{
+    static constexpr std::array<std::string_view, 1> kVersions = {"DTLS1.2"};
+    Section section{value, report};
+    require(section, {"versions", "suites"}, report);
+    const auto versions = section.find("versions");
+    dtls.versions = read_words(versions, report);
+    check_versions(versions, report, dtls.versions, kVersions);
+    dtls.suites = read_words(section.find("suites"), report, &transports::why_unusable_suite);
+    section.finish();
+}
+
+void read_ssh_offer(const Value& value, Report& report, SshOffer& ssh)
+{
+    Section section{value, report};
+    require(section, {"kex", "public-keys", "ciphers", "macs"}, report);
+    ssh.kex = read_words(section.find("kex"), report);
+    ssh.public_keys = read_words(section.find("public-keys"), report);
+    ssh.ciphers = read_words(section.find("ciphers"), report);
+    ssh.macs = read_words(section.find("macs"), report);
+    section.finish();
+}
+
+void read_seals(Section& section, Report& report, Profile& profile)
+{
+    if (const auto mac = section.find("mac")) {
+        Section digests{mac, report};
+        require(digests, {"digests"}, report);
+        profile.digests = read_words(digests.find("digests"), report);
+        digests.finish();
+    }
+    if (const auto nts = section.find("nts")) {
+        Section aeads{nts, report};
+        require(aeads, {"aeads"}, report);
+        for (const auto& entry : read_list(aeads.find("aeads"), report, ListForm::list)) {
+            if (const auto number = read_number(entry, report, {1, 65535})) {
+                profile.aeads.push_back(static_cast<std::uint16_t>(*number));
+            }
+        }
+        aeads.finish();
+    }
+}
+
+bool offers(const Profile& profile, const std::string& item)
+{
+    const std::array<const Words*, 11> lists = {&profile.tls.versions,    &profile.tls.suites,    &profile.tls.groups,
+                                                &profile.tls.signatures,  &profile.dtls.versions, &profile.dtls.suites,
+                                                &profile.ssh.public_keys, &profile.ssh.kex,       &profile.ssh.ciphers,
+                                                &profile.ssh.macs,        &profile.digests};
+    return std::any_of(lists.begin(), lists.end(),
+                       [&](const Words* list) { return std::find(list->begin(), list->end(), item) != list->end(); });
+}
+
+void read_left_out(const Value& value, Report& report, Profile& profile)
+{
+    for (const auto& entry : read_list(value, report, ListForm::list_or_none)) {
+        Section section{entry, report};
+        require(section, {"items", "reason"}, report);
+        LeftOut left_out;
+        const auto items = section.find("items");
+        left_out.items = read_words(items, report);
+        left_out.reason = read_text(section.find("reason"), report, "why they are left out").value_or("");
+        section.finish();
+        for (const auto& item : left_out.items) {
+            if (offers(profile, item)) {
+                report.error(items.place(),
+                             fmt::format("{} is offered as well (expected one or the other)", shown(item)));
+            }
+        }
+        profile.left_out.push_back(std::move(left_out));
+    }
+}
+
+void read_profile(const Value& root, Report& report, Profile& profile)
+{
+    Section section{root, report};
+    require(section, {"name", "title", "order", "claim", "certificates"}, report);
+    profile.name = read_text(section.find("name"), report, "the profile's name").value_or("");
+    profile.title = read_text(section.find("title"), report, "one line").value_or("");
+    const auto order = section.find("order");
+    profile.order = read_channels(order, report);
+    if (order && profile.order.empty()) {
+        report.error(order.place(), "has no channel (expected at least one)");
+    }
+    read_claim(section.find("claim"), report, profile.claim);
+    read_certificates(section.find("certificates"), report, profile);
+    read_duties(section.find("duties"), report, profile);
+    if (const auto tls = section.find("tls")) {
+        read_tls_offer(tls, report, profile.tls);
+    }
+    if (const auto dtls = section.find("dtls")) {
+        read_dtls_offer(dtls, report, profile.dtls);
+    }
+    if (const auto ssh = section.find("ssh")) {
+        read_ssh_offer(ssh, report, profile.ssh);
+    }
+    read_seals(section, report, profile);
+    read_left_out(section.find("left-out"), report, profile);
+    section.finish();
+}
+
+template <typename Enum, std::size_t Count>
+std::string_view word_for(const std::array<Choice<Enum>, Count>& words, Enum value) noexcept
+{
+    const auto found = std::find_if(words.begin(), words.end(), [&](const auto& word) { return word.value == value; });
+    return found == words.end() ? std::string_view{} : found->word;
+}
+
+} // namespace
+
+LoadedProfile load_profile_text(const std::string& text, const std::string& file)
+{
+    Report report{file};
+    auto tree = parse_yaml(text);
+    for (auto& problem : tree.problems) {
+        report.error({problem.at, std::move(problem.key)}, std::move(problem.message));
+    }
+    Profile profile;
+    if (tree.root) {
+        read_profile({&*tree.root, ""}, report, profile);
+    } else if (tree.problems.empty()) {
+        report.error({{}, "yaml"}, "is empty (expected a profile)");
+    }
+    LoadedProfile loaded{std::nullopt, report.take_errors()};
+    if (loaded.errors.empty()) {
+        loaded.profile = std::move(profile);
+    }
+    return loaded;
+}
+
+std::optional<LoadedProfile> load_profile(const std::string& name, const std::filesystem::path& base)
+{
+    if (name.find('/') != std::string::npos || name.ends_with(".yaml")) {
+        const auto path = (base / name).lexically_normal();
+        auto text = read_whole_file(path);
+        if (auto* refused = std::get_if<Refused>(&text)) {
+            return LoadedProfile{std::nullopt, {{path.string(), 0, 0, "", std::move(refused->why)}}};
+        }
+        return load_profile_text(std::get<std::string>(text), path.string());
+    }
+    const auto profiles = built_in_profiles();
+    const auto found = std::find_if(profiles.begin(), profiles.end(),
+                                    [&](const BuiltInProfile& profile) { return profile.name == name; });
+    if (found == profiles.end()) {
+        return std::nullopt;
+    }
+    return load_profile_text(std::string{found->text}, fmt::format("profile {}", name));
+}
+
+std::string_view name(CertificateTime time) noexcept
+{
+    return word_for(kCertificateTimeWords, time);
+}
+
+std::string_view name(transports::ClientCertificate demand) noexcept
+{
+    return word_for(kClientCertificateWords, demand);
+}
+
+std::string_view name(transports::Revocation revocation) noexcept
+{
+    return word_for(kRevocationWords, revocation);
+}
+
+} // namespace gateway

@@ -1,0 +1,268 @@
+#include "gateway/program.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "gateway/notify.hpp"
+#include "gateway/policies.hpp"
+#include "gateway/privileges.hpp"
+#include "gateway/version.hpp"
+
+namespace gateway {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr auto kReadyDeadline = std::chrono::seconds{10};
+constexpr auto kDrainDeadline = std::chrono::seconds{5};
+constexpr auto kDrainLook = std::chrono::milliseconds{10};
+constexpr auto kHousekeeping = std::chrono::seconds{1};
+constexpr std::uint64_t kOtherDescriptors = 128; // standard streams, loop, audit, name look-ups, upstream sockets
+
+std::uint64_t descriptors_needed(const Config& config)
+{
+    // Connections just refused keep theirs for a moment, so that the peer gets to read why.
+    std::uint64_t needed = kOtherDescriptors + config.limits.half_open + transports::Loop::kMaxGuests;
+    const bool serves = std::any_of(config.tunnels.begin(), config.tunnels.end(),
+                                    [](const Tunnel& tunnel) { return tunnel.role == Role::server; });
+    needed += serves ? config.limits.channels : 0;
+    for (const Tunnel& tunnel : config.tunnels) {
+        needed += tunnel.listen.size() + ClientChannels::kMaxRawChannels;
+    }
+    return needed;
+}
+
+AuditRecord record_of(AuditEvent event, bool success = true)
+{
+    AuditRecord record;
+    record.event = event;
+    record.success = success;
+    return record;
+}
+
+ordered_json tunnel_json(const Tunnel& tunnel, const std::vector<std::string>& addresses)
+{
+    return {{"name", tunnel.name},
+            {"role", name(tunnel.role)},
+            {"channel", name(tunnel.channel)},
+            {"claim", tunnel.claim},
+            {"listen", addresses}};
+}
+
+} // namespace
+
+Program::Program(const Config& config, Log& log, Audit& audit)
+    : config_{config}, log_{log}, audit_{audit}, admission_{admission_limits(config.limits), nullptr},
+      exchanges_{config.limits.exchanges, 0}, services_{loop_, log_, audit_, random_, admission_, exchanges_},
+      ready_check_{loop_, [this] { check_ready(); }}, ready_deadline_{loop_, [this] { announce_ready(); }},
+      drain_timer_{loop_, [this] { check_drained(); }}, housekeeping_{loop_, [this] { keep_house(); }}
+{}
+
+Program::~Program() = default;
+
+std::optional<int> Program::open()
+{
+    if (const auto error = allow_descriptors(descriptors_needed(config_))) {
+        log_.error(*error);
+        return kUsage;
+    }
+    for (const Tunnel& tunnel : config_.tunnels) {
+        if (const auto code = open_tunnel(tunnel)) {
+            return code;
+        }
+    }
+    if (const auto error = drop_privileges(config_.user)) {
+        log_.error("privileges not dropped: " + *error);
+        AuditRecord record = record_of(AuditEvent::privileges_dropped, false);
+        record.reason = *error;
+        audit_.record(record);
+        return kFailure;
+    }
+    AuditRecord record = record_of(AuditEvent::privileges_dropped);
+    record.subject = config_.user;
+    audit_.record(record);
+    return std::nullopt;
+}
+
+std::optional<int> Program::open_tunnel(const Tunnel& tunnel)
+{
+    auto context = transports::TlsContext::create(tunnel.tls);
+    if (const auto* problems = std::get_if<std::vector<transports::TlsProblem>>(&context)) {
+        for (const auto& problem : *problems) {
+            log_.error(fmt::format("tunnel {}: tls.{}: {}", tunnel.name, problem.setting, problem.text));
+        }
+        return kUsage; // a file changed since the configuration was checked
+    }
+    auto usable = std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context));
+    std::optional<std::string> error;
+    if (tunnel.role == Role::client) {
+        clients_.push_back(
+            std::make_unique<ClientFront>(services_, tunnel, std::move(usable), [this] { ready_check_.request(); }));
+        error = clients_.back()->bind();
+    } else {
+        servers_.push_back(std::make_unique<ServerHead>(services_, tunnel, std::move(usable)));
+        error = servers_.back()->bind();
+    }
+    if (error) {
+        log_.error(*error);
+        return kFailure;
+    }
+    return std::nullopt;
+}
+
+int Program::run()
+{
+    const auto on = [this](int number, std::function<void()> action) {
+        signals_.push_back(std::make_unique<transports::Signal>(loop_, number, std::move(action)));
+    };
+    on(SIGTERM, [this] { drain("SIGTERM"); });
+    on(SIGINT, [this] { drain("SIGINT"); });
+    on(SIGHUP, [this] { reopen_files(); });
+    on(SIGUSR1, [this] { log_.info("counters " + counters().dump()); });
+    for (const auto& client : clients_) {
+        client->start();
+    }
+    ready_deadline_.start(kReadyDeadline);
+    housekeeping_.start(kHousekeeping);
+    ready_check_.request();
+    loop_.run();
+
+    audit_.write_folded(transports::read_boot(), true);
+    AuditRecord record = record_of(AuditEvent::stopped, exit_code_ == kSuccess);
+    record.reason = why_stopped_;
+    audit_.record(record, {{"counters", counters()}, {"head", {{"seq", audit_.sequence()}, {"hash", audit_.head()}}}});
+    log_.info("stopped: " + why_stopped_);
+    return exit_code_;
+}
+
+void Program::check_ready()
+{
+    if (std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->head().tried(); })) {
+        announce_ready();
+    }
+}
+
+void Program::announce_ready()
+{
+    if (ready_ || draining_) {
+        return;
+    }
+    ready_ = true;
+    ready_deadline_.stop();
+    ordered_json tunnels = ordered_json::array();
+    for (const auto& client : clients_) {
+        tunnels.push_back(tunnel_json(client->tunnel(), client->addresses()));
+    }
+    for (const auto& server : servers_) {
+        tunnels.push_back(tunnel_json(server->tunnel(), server->addresses()));
+    }
+    audit_.record(
+        record_of(AuditEvent::started),
+        {{"version", kVersion}, {"profile", config_.profile}, {"config", config_.file}, {"tunnels", tunnels}});
+    for (const auto& tunnel : tunnels) {
+        log_.info(fmt::format("tunnel {}: {} role on {}", tunnel["name"].get<std::string>(),
+                              tunnel["role"].get<std::string>(), tunnel["listen"].dump()));
+    }
+    notify_service_manager("READY=1");
+}
+
+void Program::drain(const char* why)
+{
+    if (draining_) {
+        return;
+    }
+    draining_ = true;
+    why_stopped_ = why;
+    log_.info(fmt::format("{}: draining", why));
+    notify_service_manager("STOPPING=1");
+    for (const auto& client : clients_) {
+        client->head().drain();
+    }
+    for (const auto& server : servers_) {
+        server->drain();
+    }
+    drain_deadline_ = transports::read_boot() + kDrainDeadline;
+    drain_timer_.start(kDrainLook);
+}
+
+void Program::check_drained()
+{
+    const bool clients =
+        std::all_of(clients_.begin(), clients_.end(), [](const auto& c) { return c->head().drained(); });
+    const bool servers = std::all_of(servers_.begin(), servers_.end(), [](const auto& s) { return s->drained(); });
+    if ((clients && servers) || transports::read_boot() >= drain_deadline_) {
+        stop(exit_code_);
+        return;
+    }
+    drain_timer_.start(kDrainLook);
+}
+
+void Program::keep_house()
+{
+    audit_.write_folded(transports::read_boot(), false);
+    if (audit_.must_stop()) {
+        log_.error(audit_.failure() + "; stopping, since audit.on-full is stop");
+        why_stopped_ = "audit_failed";
+        stop(kFailure);
+        return;
+    }
+    housekeeping_.start(kHousekeeping);
+}
+
+void Program::reopen_files()
+{
+    if (const auto error = audit_.reopen()) {
+        log_.error(*error);
+    }
+    log_.warn("SIGHUP: audit file reopened; the configuration is not reloaded by this version");
+}
+
+void Program::stop(int code)
+{
+    exit_code_ = code;
+    loop_.stop();
+}
+
+ordered_json Program::counters() const
+{
+    ordered_json tunnels = ordered_json::object();
+    for (const auto& client : clients_) {
+        tunnels[client->tunnel().name] = client->head().counters();
+    }
+    for (const auto& server : servers_) {
+        tunnels[server->tunnel().name] = server->counters();
+    }
+    return {{"tunnels", tunnels}};
+}
+
+int run_tunnels(const Config& config)
+{
+    forbid_core_dumps();
+    Log log{config.log_level, config.log_format};
+    auto audit = Audit::open(config.audit);
+    if (const auto* error = std::get_if<std::string>(&audit)) {
+        log.error(*error);
+        return kFailure;
+    }
+    Audit& records = *std::get<std::unique_ptr<Audit>>(audit);
+    AuditRecord loaded = record_of(AuditEvent::config_loaded);
+    loaded.subject = config.file;
+    records.record(loaded);
+    for (const Tunnel& tunnel : config.tunnels) {
+        AuditRecord claim = record_of(AuditEvent::profile_claim);
+        claim.tunnel = tunnel.name;
+        records.record(claim, {{"profile", config.profile}, {"claim", tunnel.claim}});
+    }
+    Program program{config, log, records};
+    if (const auto code = program.open()) {
+        return *code;
+    }
+    return program.run();
+}
+
+} // namespace gateway
