@@ -1,0 +1,100 @@
+"""A thousand clients of one client role, a thousand channels of one server role, at once, within the default limits."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import selectors
+import time
+
+import pytest
+
+from support import ntp
+from support.frames import FrameClient
+from support.garbage import batches
+from support.gateway import client_tunnel, server_tunnel, total
+from support.processes import eventually, held_connections
+from support.tls import Peer
+from support.upstream import Daemon
+
+THOUSAND = 1000
+
+
+@pytest.fixture(autouse=True)
+def descriptors():
+    """Our own side needs them too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard == resource.RLIM_INFINITY or hard >= 2 * THOUSAND, hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * THOUSAND), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def source(number: int) -> str:
+    """Each client has an address of its own, as each machine of a site has."""
+    return f"127.7.{number // 250}.{1 + number % 250}"
+
+
+def test_a_thousand_local_clients_at_once(start, trial_pki):
+    held = []
+    with Daemon(lambda daemon, data, asker: held.append((data, asker))) as daemon, contextlib.ExitStack() as stack:
+        server = start(server_tunnel(daemon.text(), trial_pki.server(), timing={"max-round-trip": "4s"}), name="server")
+        client = start(client_tunnel(server.listen(), trial_pki.client(), timing={"max-round-trip": "4s"}),
+                       name="client")
+        askers = [stack.enter_context(ntp.Client(client.address(), source(each))) for each in range(THOUSAND)]
+        for batch in batches(THOUSAND, 50):
+            for number in batch:
+                askers[number].send()
+            eventually(lambda upto=batch.stop: len(held) == upto, f"{batch.stop} requests at the daemon", 3)
+        assert client.counters()["exchanges"]["open"] == THOUSAND
+        for data, asker in held:
+            daemon.say(ntp.honest_reply(ntp.Packet.decode(data)).encode(), asker)
+        answers = [asker.receive(3) for asker in askers]
+        assert sum(1 for answer in answers if answer) == THOUSAND
+        assert not any(asker.heard.wrong for asker in askers)
+        assert client.finish()["client"]["exchanges"]["answered"] == THOUSAND
+        server.finish()
+
+
+def test_a_thousand_clients_keep_asking_a_real_daemon(start, trial_pki, chronyd):
+    server = start(server_tunnel(chronyd.text(), trial_pki.server()), name="server")
+    client = start(client_tunnel(server.listen(), trial_pki.client()), name="client")
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as ready:
+        askers = [stack.enter_context(ntp.Client(client.address(), source(each))) for each in range(THOUSAND)]
+        for asker in askers:
+            ready.register(asker.socket, selectors.EVENT_READ, asker)
+        for _ in range(3):
+            for batch in batches(THOUSAND, 20):
+                for number in batch:
+                    askers[number].send()
+                drain(ready)
+                time.sleep(0.005)
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline and any(asker.open for asker in askers):
+            drain(ready)
+        assert not any(asker.open for asker in askers), sum(len(asker.open) for asker in askers)
+        assert not any(asker.heard.wrong for asker in askers)
+    assert client.finish()["client"]["exchanges"]["answered"] == 3 * THOUSAND
+    server.finish()
+
+
+def drain(ready: selectors.BaseSelector) -> None:
+    for key, _ in ready.select(0.01):
+        key.data.receive(0)
+
+
+def test_a_thousand_channels_at_once(start, trial_pki, chronyd):
+    server = start(server_tunnel(chronyd.text(), trial_pki.server()), limits={"handshakes-per-second-per-source": 0})
+    context = Peer(trial_pki.ca, (trial_pki.client_certificate, trial_pki.client_key)).context(server=False)
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(FrameClient(context, server.address())) for _ in range(THOUSAND)]
+        for batch in batches(THOUSAND, 50):
+            for number in batch:
+                peers[number].request(ntp.request().encode())
+            replies = [peers[number].receive(3) for number in batch]
+            assert all(reply is not None and reply.kind == 2 for reply in replies)
+        channels = server.counters()["channels"]
+        assert channels["opened"] == THOUSAND, channels
+    server.wait_counters(lambda now: total(now["channels"]["closed"]) == THOUSAND, "all closed", timeout=10)
+    eventually(lambda: held_connections(server.address()[1]) == 0, "connections given back")
+    assert server.finish()["server"]["exchanges"]["answered"] == THOUSAND
