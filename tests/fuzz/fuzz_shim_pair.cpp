@@ -271,20 +271,27 @@ private:
         }
     }
 
-    /// The question that a packet delivered to `client` answers.
+    [[nodiscard]] bool is_late(const Asked& asked) const
+    {
+        return client_now().boot - asked.arrival > client_policy_.max_round_trip;
+    }
+
+    /// The question that a packet delivered to `client` answers. Several may share a receive stamp: then the oldest
+    /// that can still be answered, so that each of them finds a reply if any order of replies was right.
     Asked* question_of(const ClientEndpoint& client, const Packet& reply)
     {
         if (const auto basic = asked_.find({client.port, reply.origin}); basic != asked_.end()) {
             return &basic->second;
         }
+        Asked* found = nullptr;
         for (auto& [key, asked] : asked_) {
             const auto request = *Packet::parse(asked.packet);
             if (key.first == client.port && request.may_be_interleaved() && request.receive == reply.origin &&
-                !asked.delivered) {
-                return &asked;
+                !asked.delivered && !is_late(asked) && (found == nullptr || asked.arrival < found->arrival)) {
+                found = &asked;
             }
         }
-        return nullptr;
+        return found;
     }
 
     void check_delivery(const ClientEndpoint& client, Bytes packet, Bytes carried)
@@ -294,7 +301,7 @@ private:
         require(asked != nullptr, "a reply answers a question of that client");
         require(!asked->delivered, "a question is answered once");
         asked->delivered = true;
-        require(client_now().boot - asked->arrival <= client_policy_.max_round_trip, "a reply is not late");
+        require(!is_late(*asked), "a reply is not late");
         const auto request = *Packet::parse(asked->packet);
         require(reply.mode == 4 && reply.version == request.version, "a reply is one of a server, in the same version");
         require(packet.size() <= asked->packet.size() || asked->packet.size() > 48,
