@@ -9,7 +9,7 @@ import pytest
 
 from support import ntp
 from support.daemons import free_tcp_port
-from support.gateway import Gateway, client_tunnel, server_tunnel
+from support.gateway import Gateway, client_tunnel, drops, server_tunnel
 from support.processes import eventually, free_port
 from support.prober import Prober
 from support.relay import Relay
@@ -64,12 +64,14 @@ def world(start, trial_pki, chronyd) -> World:
 def assert_nothing_wrong(prober: Prober) -> None:
     assert not prober.heard.wrong, prober.heard.wrong[:3]
     assert max(answer.waited for answer in prober.heard.answers) <= MAX_ROUND_TRIP
-    assert max(abs(answer.offset) for answer in prober.heard.answers) < 0.05  # a queued packet would be far off
+    # Both clocks are one: an offset beyond half of the delay would be a stamp that was moved too far.
+    assert all(abs(answer.offset) <= answer.delay / 2 + 0.0005 for answer in prober.heard.answers)
 
 
 def comes_back(prober: Prober, since: float, why: str) -> None:
     left = since + BACK_WITHIN - time.monotonic()
-    eventually(lambda: prober.answered_since(since) >= 5, f"answers after {why}", left)
+    eventually(lambda: prober.answered_since(since) >= 1, f"an answer after {why}", left)
+    eventually(lambda: prober.answered_since(since) >= 5, f"further answers after {why}")
 
 
 @pytest.mark.parametrize("outage", [0.0, 3.5])
@@ -149,15 +151,21 @@ def test_a_silent_daemon_is_not_taken_for_a_dead_channel(start, trial_pki):
 
 
 def test_a_channel_is_replaced_before_it_is_too_old(start, trial_pki, chronyd):
-    """Made before the old one is broken: not one question is lost."""
+    """Made before the old one is broken: not one question is lost for want of a channel."""
     server = start(server_tunnel(chronyd.text(), trial_pki.server()), name="server")
     client = start(client_tunnel(server.listen(), trial_pki.client(), timing={"max-channel-age": "1s"}), name="client")
     with Prober(client.address()) as prober:
         eventually(lambda: len(client.events("channel_opened")) >= 4, "a fourth channel", 10)
-    assert len(prober.heard.answers) == prober.asked
     assert client.events("channel_closed", reason="max_channel_age"), client.err
-    client.finish()
+    assert_no_channel_was_missed(client.finish()["client"])
     server.finish()
+
+
+def assert_no_channel_was_missed(counted) -> None:
+    """On a busy machine a question may be too old; none may have waited for a channel, or lost it."""
+    assert counted["exchanges"]["abandoned"] == 0, counted
+    assert not {"no_channel", "channel_lost", "not_correctable"} & set(drops(counted, "requests")), counted
+    assert counted["exchanges"]["answered"] > 0
 
 
 def test_a_second_target_is_used_when_the_first_is_gone(start, trial_pki, chronyd):
