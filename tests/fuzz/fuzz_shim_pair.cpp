@@ -128,7 +128,8 @@ private:
         header.u32((kind & 8) != 0 ? reader_.u32() : 0x23000600);
         const std::uint64_t interleaved = (kind & 16) != 0 ? 1 : 0;
         write_stamp(packet, StampField::origin, interleaved * 0xa000);
-        write_stamp(packet, StampField::receive, interleaved * (0xb000 + (kind & 3)));
+        write_stamp(packet, StampField::receive,
+                    interleaved * ++last_receive_stamp_); // tells interleaved replies apart
         write_stamp(packet, StampField::transmit, reader_.u8() % 8);
         const bool channel_open = (kind & 32) == 0 && !client_channels_.empty();
         const auto arrival = before(client_now(), (kind & 64) != 0 ? duration() : 0ms);
@@ -271,27 +272,17 @@ private:
         }
     }
 
-    [[nodiscard]] bool is_late(const Asked& asked) const
-    {
-        return client_now().boot - asked.arrival > client_policy_.max_round_trip;
-    }
-
-    /// The question that a packet delivered to `client` answers. Several may share a receive stamp: then the oldest
-    /// that can still be answered, so that each of them finds a reply if any order of replies was right.
+    /// The question that a packet delivered to `client` answers.
     Asked* question_of(const ClientEndpoint& client, const Packet& reply)
     {
-        if (const auto basic = asked_.find({client.port, reply.origin}); basic != asked_.end()) {
-            return &basic->second;
-        }
-        Asked* found = nullptr;
-        for (auto& [key, asked] : asked_) {
+        const auto answers = [&](const auto& entry) {
+            const auto& [key, asked] = entry;
             const auto request = *Packet::parse(asked.packet);
-            if (key.first == client.port && request.may_be_interleaved() && request.receive == reply.origin &&
-                !asked.delivered && !is_late(asked) && (found == nullptr || asked.arrival < found->arrival)) {
-                found = &asked;
-            }
-        }
-        return found;
+            return key.first == client.port && (request.transmit == reply.origin ||
+                                                (request.may_be_interleaved() && request.receive == reply.origin));
+        };
+        const auto found = std::ranges::find_if(asked_, answers);
+        return found == asked_.end() ? nullptr : &found->second;
     }
 
     void check_delivery(const ClientEndpoint& client, Bytes packet, Bytes carried)
@@ -301,7 +292,7 @@ private:
         require(asked != nullptr, "a reply answers a question of that client");
         require(!asked->delivered, "a question is answered once");
         asked->delivered = true;
-        require(!is_late(*asked), "a reply is not late");
+        require(client_now().boot - asked->arrival <= client_policy_.max_round_trip, "a reply is not late");
         const auto request = *Packet::parse(asked->packet);
         require(reply.mode == 4 && reply.version == request.version, "a reply is one of a server, in the same version");
         require(packet.size() <= asked->packet.size() || asked->packet.size() > 48,
@@ -433,6 +424,7 @@ private:
     std::deque<Message> replies_;  // under way to the client role
     std::map<std::pair<std::uint16_t, std::uint64_t>, Asked> asked_;
     std::map<std::uint64_t, std::uint64_t> clients_stamp_; // by the one that the daemon saw last
+    std::uint64_t last_receive_stamp_ = 0xb000;
     ExchangeHandle last_;
     ExchangeHandle last_upstream_;
     std::uint64_t deliveries_ = 0;
