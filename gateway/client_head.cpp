@@ -23,7 +23,7 @@ std::string client_text(const ntp_shim::ClientEndpoint& client)
 
 ClientHead::ClientHead(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context,
                        ReplySink& sink)
-    : services_{services}, tunnel_{tunnel}, sink_{sink}, shim_{client_policy(tunnel), counters_},
+    : services_{services}, tunnel_{tunnel}, sink_{sink}, shim_{client_policy(tunnel, services.random), counters_},
       channels_{
           services, tunnel,
           transports::make_tls_connector(services.loop, std::move(context), stream_options(tunnel), tunnel.server_name),

@@ -24,9 +24,10 @@ ntp_shim::ChannelSeed channel_seed(Random& random) noexcept
     return {static_cast<std::uint32_t>(random.bits()), random.bits()};
 }
 
-ntp_shim::ClientPolicy client_policy(const Tunnel& tunnel)
+ntp_shim::ClientPolicy client_policy(const Tunnel& tunnel, Random& random)
 {
     ntp_shim::ClientPolicy policy;
+    policy.hash_seed = random.bits(); // a client that chooses its stamps cannot choose their places in a table
     policy.framing = shim_framing(tunnel.framing);
     policy.max_age = tunnel.timing.max_age;
     policy.max_round_trip = tunnel.timing.max_round_trip;
@@ -38,9 +39,10 @@ ntp_shim::ClientPolicy client_policy(const Tunnel& tunnel)
     return policy;
 }
 
-ntp_shim::ServerPolicy server_policy(const Tunnel& tunnel)
+ntp_shim::ServerPolicy server_policy(const Tunnel& tunnel, Random& random)
 {
     ntp_shim::ServerPolicy policy;
+    policy.hash_seed = random.bits(); // a client that chooses its stamps cannot choose their places in a table
     policy.framing = shim_framing(tunnel.framing);
     policy.max_age = tunnel.timing.max_age;
     policy.max_round_trip = tunnel.timing.max_round_trip;

@@ -20,8 +20,8 @@ namespace gateway {
     return shim_instant(transports::read_instant());
 }
 [[nodiscard]] ntp_shim::ChannelSeed channel_seed(Random& random) noexcept;
-[[nodiscard]] ntp_shim::ClientPolicy client_policy(const Tunnel& tunnel);
-[[nodiscard]] ntp_shim::ServerPolicy server_policy(const Tunnel& tunnel);
+[[nodiscard]] ntp_shim::ClientPolicy client_policy(const Tunnel& tunnel, Random& random);
+[[nodiscard]] ntp_shim::ServerPolicy server_policy(const Tunnel& tunnel, Random& random);
 [[nodiscard]] transports::StreamOptions stream_options(const Tunnel& tunnel);
 [[nodiscard]] transports::AdmissionLimits admission_limits(const Limits& limits);
 

@@ -24,8 +24,10 @@ constexpr Nanoseconds kFastSweep = std::chrono::milliseconds{10};           // s
 ServerHead::ServerHead(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context)
     : services_{services}, tunnel_{tunnel}, context_{std::move(context)}, admission_{admission_limits(tunnel.limits),
                                                                                      &services.admission},
-      shim_{server_policy(tunnel), counters_}, events_{services, tunnel.name}, turn_end_{services.loop,
-                                                                                         [this] { work(); }},
+      shim_{server_policy(tunnel, services.random), counters_}, events_{services, tunnel.name}, turn_end_{services.loop,
+                                                                                                          [this] {
+                                                                                                              work();
+                                                                                                          }},
       timer_{services.loop, [this] { work(); }}, peer_timer_{services.loop, [this] { look_after_peers(); }}
 {}
 
