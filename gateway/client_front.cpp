@@ -57,10 +57,10 @@ private:
     std::unique_ptr<transports::UdpSocket> socket_;
 };
 
-ClientFront::ClientFront(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context,
+ClientFront::ClientFront(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
                          std::function<void()> progress)
-    : services_{services}, tunnel_{tunnel}, head_{services, tunnel, std::move(context), *this}, progress_{
-                                                                                                    std::move(progress)}
+    : services_{services}, tunnel_{tunnel}, head_{services, tunnel, std::move(connector), *this}, progress_{std::move(
+                                                                                                      progress)}
 {}
 
 ClientFront::~ClientFront() = default;

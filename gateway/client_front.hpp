@@ -16,7 +16,7 @@ namespace gateway {
 class ClientFront final : public ReplySink {
 public:
     /// `progress` is called after every attempt to open a channel, well or not.
-    ClientFront(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context,
+    ClientFront(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
                 std::function<void()> progress);
     ~ClientFront();
     ClientFront(const ClientFront&) = delete;

@@ -21,14 +21,11 @@ std::string client_text(const ntp_shim::ClientEndpoint& client)
 
 } // namespace
 
-ClientHead::ClientHead(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context,
+ClientHead::ClientHead(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
                        ReplySink& sink)
     : services_{services}, tunnel_{tunnel}, sink_{sink}, shim_{client_policy(tunnel, services.random), counters_},
-      channels_{
-          services, tunnel,
-          transports::make_tls_connector(services.loop, std::move(context), stream_options(tunnel), tunnel.server_name),
-          *this},
-      turn_end_{services.loop, [this] { work(); }}, timer_{services.loop, [this] { work(); }}
+      channels_{services, tunnel, std::move(connector), *this}, turn_end_{services.loop, [this] { work(); }},
+      timer_{services.loop, [this] { work(); }}
 {}
 
 ClientHead::~ClientHead() = default;

@@ -15,7 +15,6 @@
 #include "ntp-shim/client_shim.hpp"
 #include "ntp-shim/raw_splitter.hpp"
 #include "transports/loop.hpp"
-#include "transports/tls_context.hpp"
 
 namespace gateway {
 
@@ -35,7 +34,7 @@ protected:
 class ClientHead final : private ClientChannelsOwner {
 public:
     /// `tunnel` and `sink` outlive the head-end.
-    ClientHead(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context,
+    ClientHead(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
                ReplySink& sink);
     ~ClientHead();
     ClientHead(const ClientHead&) = delete;

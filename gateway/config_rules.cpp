@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "gateway/address.hpp"
+#include "gateway/carrier.hpp"
 #include "gateway/config_values.hpp"
 
 namespace gateway {
@@ -216,11 +217,11 @@ void set_claim(TunnelDraft& draft, const Profile& profile, Report& report)
                              name(channel), profile.name, claimable));
 }
 
-// Loads certificates and keys as `run` will, so that `check` finds what only OpenSSL knows.
-void try_tls(const TunnelDraft& draft, Report& report)
+// Loads certificates and keys as `run` will, so that `check` finds what only the channel's library knows.
+void try_carrier(const TunnelDraft& draft, Report& report)
 {
-    const auto made = transports::TlsContext::create(draft.tunnel.tls);
-    const auto* problems = std::get_if<std::vector<transports::TlsProblem>>(&made);
+    const auto made = Carrier::make(draft.tunnel);
+    const auto* problems = std::get_if<std::vector<CarrierProblem>>(&made);
     if (problems == nullptr) {
         return;
     }
@@ -243,7 +244,7 @@ void check_rules(std::vector<TunnelDraft>& tunnels, const RuleContext& context)
         check_targets(draft, listeners, report);
         set_claim(draft, context.profile, report);
         if (draft.sound) {
-            try_tls(draft, report);
+            try_carrier(draft, report);
         }
     }
     advise_on_loopback(listeners, report);

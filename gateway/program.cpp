@@ -91,18 +91,18 @@ std::optional<int> Program::open()
 
 std::optional<int> Program::open_tunnel(const Tunnel& tunnel)
 {
-    auto context = transports::TlsContext::create(tunnel.tls);
-    if (const auto* problems = std::get_if<std::vector<transports::TlsProblem>>(&context)) {
+    auto carrier = Carrier::make(tunnel);
+    if (const auto* problems = std::get_if<std::vector<CarrierProblem>>(&carrier)) {
         for (const auto& problem : *problems) {
-            log_.error(fmt::format("tunnel {}: tls.{}: {}", tunnel.name, problem.setting, problem.text));
+            log_.error(fmt::format("tunnel {}: {}.{}: {}", tunnel.name, problem.block, problem.setting, problem.text));
         }
         return kUsage; // a file changed since the configuration was checked
     }
-    auto usable = std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context));
+    auto usable = std::move(std::get<std::unique_ptr<Carrier>>(carrier));
     std::optional<std::string> error;
     if (tunnel.role == Role::client) {
-        clients_.push_back(
-            std::make_unique<ClientFront>(services_, tunnel, std::move(usable), [this] { ready_check_.request(); }));
+        clients_.push_back(std::make_unique<ClientFront>(services_, tunnel, usable->connector(loop_),
+                                                         [this] { ready_check_.request(); }));
         error = clients_.back()->bind();
     } else {
         servers_.push_back(std::make_unique<ServerHead>(services_, tunnel, std::move(usable)));

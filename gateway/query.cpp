@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <nlohmann/json.hpp>
 
+#include "gateway/carrier.hpp"
 #include "gateway/client_head.hpp"
 #include "gateway/query_report.hpp"
 #include "gateway/services.hpp"
@@ -85,10 +86,10 @@ private:
 
 class TunnelAsking final : public Asking, private ReplySink {
 public:
-    TunnelAsking(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context,
+    TunnelAsking(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
                  const QueryOptions& options)
         : Asking{services.loop, options, kFramedInterval}, targets_{tunnel.connect.size()}, head_{services, tunnel,
-                                                                                                  std::move(context),
+                                                                                                  std::move(connector),
                                                                                                   *this}
     {
         report().channel = name(tunnel.channel);
@@ -201,9 +202,9 @@ void explain(QueryReport& report, const nlohmann::ordered_json& counters)
 
 int query_tunnel(const Config& config, const Tunnel& tunnel, const QueryOptions& options, std::ostream& out)
 {
-    auto context = transports::TlsContext::create(tunnel.tls);
+    auto carrier = Carrier::make(tunnel);
     QueryReport report;
-    if (const auto* problems = std::get_if<std::vector<transports::TlsProblem>>(&context)) {
+    if (const auto* problems = std::get_if<std::vector<CarrierProblem>>(&carrier)) {
         report.failure = {"configuration", problems->front().setting, problems->front().text};
         return print_report(report, options.json, out);
     }
@@ -220,8 +221,7 @@ int query_tunnel(const Config& config, const Tunnel& tunnel, const QueryOptions&
     transports::Admission admission{{0, 0, 0, 0}, nullptr};
     ExchangeBudget exchanges{config.limits.exchanges, 0};
     const Services services{loop, log, *std::get<std::unique_ptr<Audit>>(audit), random, admission, exchanges};
-    TunnelAsking asking{services, tunnel, std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context)),
-                        options};
+    TunnelAsking asking{services, tunnel, std::get<std::unique_ptr<Carrier>>(carrier)->connector(loop), options};
     loop.run();
     if (asking.report().samples.empty() && asking.report().failure.step == "exchange") {
         explain(asking.report(), asking.head().counters());

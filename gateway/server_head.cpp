@@ -21,8 +21,8 @@ constexpr Nanoseconds kFastSweep = std::chrono::milliseconds{10};           // s
 
 } // namespace
 
-ServerHead::ServerHead(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context)
-    : services_{services}, tunnel_{tunnel}, context_{std::move(context)}, admission_{admission_limits(tunnel.limits),
+ServerHead::ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier)
+    : services_{services}, tunnel_{tunnel}, carrier_{std::move(carrier)}, admission_{admission_limits(tunnel.limits),
                                                                                      &services.admission},
       shim_{server_policy(tunnel, services.random), counters_}, events_{services, tunnel.name}, turn_end_{services.loop,
                                                                                                           [this] {
@@ -41,8 +41,7 @@ std::optional<std::string> ServerHead::bind()
     }
     upstream_ = std::move(std::get<std::unique_ptr<UpstreamLink>>(upstream));
     for (const SocketAddress& address : tunnel_.listen) {
-        auto result = transports::make_tls_listener(services_.loop, address.storage, context_, stream_options(tunnel_),
-                                                    admission_, *this);
+        auto result = carrier_->listen(services_.loop, address, admission_, *this);
         if (auto* error = std::get_if<std::string>(&result)) {
             return "tunnel " + tunnel_.name + ": " + *error;
         }

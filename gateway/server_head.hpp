@@ -10,6 +10,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "gateway/carrier.hpp"
 #include "gateway/channel_events.hpp"
 #include "gateway/config.hpp"
 #include "gateway/services.hpp"
@@ -19,13 +20,12 @@
 #include "transports/admission.hpp"
 #include "transports/channel.hpp"
 #include "transports/loop.hpp"
-#include "transports/tls_context.hpp"
 
 namespace gateway {
 
 class ServerHead final : private transports::ChannelHandler, private UpstreamOwner {
 public:
-    ServerHead(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context);
+    ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier);
     ~ServerHead();
     ServerHead(const ServerHead&) = delete;
     ServerHead& operator=(const ServerHead&) = delete;
@@ -66,7 +66,7 @@ private:
 
     Services services_;
     const Tunnel& tunnel_;
-    std::shared_ptr<const transports::TlsContext> context_;
+    std::unique_ptr<Carrier> carrier_;
     transports::Admission admission_;
     ntp_shim::Counters counters_;
     ntp_shim::ServerShim shim_;

@@ -1,0 +1,66 @@
+#include "gateway/carrier.hpp"
+
+#include <utility>
+
+#include "gateway/policies.hpp"
+#include "transports/tls.hpp"
+#include "transports/tls_context.hpp"
+
+namespace gateway {
+
+namespace {
+
+class TlsCarrier final : public Carrier {
+public:
+    TlsCarrier(const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context)
+        : options_{stream_options(tunnel)}, server_name_{tunnel.server_name}, context_{std::move(context)}
+    {}
+
+    [[nodiscard]] std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const override
+    {
+        return transports::make_tls_connector(loop, context_, options_, server_name_);
+    }
+    [[nodiscard]] Bound listen(transports::Loop& loop, const SocketAddress& address, transports::Admission& admission,
+                               transports::ChannelHandler& handler) const override
+    {
+        return transports::make_tls_listener(loop, address.storage, context_, options_, admission, handler);
+    }
+
+private:
+    transports::StreamOptions options_;
+    std::string server_name_;
+    std::shared_ptr<const transports::TlsContext> context_;
+};
+
+Carrier::Made make_tls_carrier(const Tunnel& tunnel)
+{
+    auto context = transports::TlsContext::create(tunnel.tls);
+    if (const auto* problems = std::get_if<std::vector<transports::TlsProblem>>(&context)) {
+        std::vector<CarrierProblem> out;
+        for (const auto& problem : *problems) {
+            out.push_back({"tls", problem.setting, problem.text});
+        }
+        return out;
+    }
+    return std::make_unique<TlsCarrier>(tunnel,
+                                        std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context)));
+}
+
+} // namespace
+
+Carrier::Made Carrier::make(const Tunnel& tunnel)
+{
+    switch (tunnel.channel) {
+    case ChannelKind::tls:
+        return make_tls_carrier(tunnel);
+    case ChannelKind::dtls:
+    case ChannelKind::ssh:
+    case ChannelKind::mac:
+    case ChannelKind::nts:
+        break;
+    }
+    // The loader refuses these by name before anybody gets here.
+    return std::vector<CarrierProblem>{{"channel", "", std::string{name(tunnel.channel)} + " is not in this version"}};
+}
+
+} // namespace gateway

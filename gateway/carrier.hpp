@@ -1,0 +1,45 @@
+// What carries a tunnel's messages: the one place that knows which channel is built from which part of transports/.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gateway/config.hpp"
+#include "transports/admission.hpp"
+#include "transports/channel.hpp"
+#include "transports/loop.hpp"
+
+namespace gateway {
+
+/// Why a carrier cannot be made; `setting` is the key within the channel's block ("tls", "ssh").
+struct CarrierProblem {
+    std::string block;
+    std::string setting;
+    std::string text;
+};
+
+/// The credentials and rules of one tunnel's channel, read and ready. What it makes keeps what it needs of it; loop and
+/// tunnel outlive both.
+class Carrier {
+public:
+    using Made = std::variant<std::unique_ptr<Carrier>, std::vector<CarrierProblem>>;
+    using Bound = std::variant<std::unique_ptr<transports::Listener>, std::string>;
+
+    /// Reads every file that the channel needs; opens no socket.
+    [[nodiscard]] static Made make(const Tunnel& tunnel);
+
+    Carrier() = default;
+    virtual ~Carrier() = default;
+    Carrier(const Carrier&) = delete;
+    Carrier& operator=(const Carrier&) = delete;
+
+    /// Client role.
+    [[nodiscard]] virtual std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const = 0;
+    /// Server role: bound to one of the tunnel's addresses, or the error text. `admission` and `handler` outlive it.
+    [[nodiscard]] virtual Bound listen(transports::Loop& loop, const SocketAddress& address,
+                                       transports::Admission& admission, transports::ChannelHandler& handler) const = 0;
+};
+
+} // namespace gateway
