@@ -39,6 +39,7 @@ public:
     {
         keeper_.owner_.on_channel_message(from, message, arrival);
     }
+    void on_leaving(transports::Channel& channel) override { keeper_.owner_.on_channel_leaving(channel.number()); }
     void on_end(transports::Channel& from) override
     {
         // Raw framing: a peer that sends nothing more has no replies for us either.

@@ -23,6 +23,8 @@ namespace gateway {
 class ClientChannelsOwner {
 public:
     virtual void on_channel_open(transports::Channel& channel) = 0;
+    virtual void
+    on_channel_leaving(std::uint64_t number) = 0; // what was sent on it in this turn is about to be written
     virtual void on_channel_message(transports::Channel& channel, std::span<const std::byte> message,
                                     transports::Instant arrival) = 0;
     virtual void on_channel_closed(std::uint64_t number, const transports::Closed& why) = 0;

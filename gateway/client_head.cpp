@@ -108,6 +108,7 @@ bool ClientHead::hand_over(ntp_shim::ExchangeHandle exchange, transports::Channe
     }
     switch (channel.send(std::get<ntp_shim::Bytes>(message))) {
     case transports::SendResult::sent:
+        leaving_.push_back({channel.number(), exchange});
         return true;
     case transports::SendResult::congested:
         shim_.refuse(exchange, ntp_shim::DropReason::congested);
@@ -132,6 +133,20 @@ void ClientHead::on_channel_open(transports::Channel& channel)
     send_waiting(now);
     sink_.on_channel(channel.peer()); // what others do about it comes after what is stamped
     turn_end_.request();
+}
+
+void ClientHead::on_channel_leaving(std::uint64_t number)
+{
+    if (leaving_.empty()) {
+        return;
+    }
+    const auto now = shim_now();
+    std::erase_if(leaving_, [&](const Leaving& item) {
+        if (item.channel == number) {
+            shim_.leave(item.exchange, now);
+        }
+        return item.channel == number;
+    });
 }
 
 void ClientHead::on_channel_message(transports::Channel& channel, std::span<const std::byte> message,
@@ -163,6 +178,7 @@ void ClientHead::take_message(std::uint64_t number, std::span<const std::byte> m
 void ClientHead::on_channel_closed(std::uint64_t number, const transports::Closed& why)
 {
     splitters_.erase(number);
+    std::erase_if(leaving_, [&](const Leaving& item) { return item.channel == number; });
     shim_.close_channel(number);
     sink_.on_channel_lost(why);
     turn_end_.request();

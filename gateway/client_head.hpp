@@ -53,6 +53,7 @@ public:
 
 private:
     void on_channel_open(transports::Channel& channel) override;
+    void on_channel_leaving(std::uint64_t number) override;
     void on_channel_message(transports::Channel& channel, std::span<const std::byte> message,
                             transports::Instant arrival) override;
     void on_channel_closed(std::uint64_t number, const transports::Closed& why) override;
@@ -72,6 +73,11 @@ private:
     Services services_;
     const Tunnel& tunnel_;
     ReplySink& sink_;
+    struct Leaving {
+        std::uint64_t channel{};
+        ntp_shim::ExchangeHandle exchange;
+    };
+    std::vector<Leaving> leaving_; // handed over in this turn, not yet written
     ntp_shim::Counters counters_;
     ntp_shim::ClientShim shim_;
     ClientChannels channels_;

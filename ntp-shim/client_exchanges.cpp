@@ -106,6 +106,13 @@ Bytes ClientExchanges::datagram(std::uint32_t slot) const noexcept
     return handle(slot) == long_owner_ ? Bytes{long_datagram_}.first(exchange.request.length) : exchange.spilled;
 }
 
+void ClientExchanges::leave(std::uint32_t slot, Instant now)
+{
+    auto& exchange = table_[slot];
+    exchange.handed_over = now;
+    exchange.forward_hold = to_ticks(now.raw - exchange.arrival.raw);
+}
+
 void ClientExchanges::hand_over(std::uint32_t slot, ClientChannel& channel, Instant now)
 {
     auto& exchange = table_[slot];

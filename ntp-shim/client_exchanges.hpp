@@ -73,6 +73,7 @@ public:
     /// The waiting request's octets; they live until the next add.
     [[nodiscard]] Bytes datagram(std::uint32_t slot) const noexcept;
     void hand_over(std::uint32_t slot, ClientChannel& channel, Instant now);
+    void leave(std::uint32_t slot, Instant now); // of an open exchange: its forward hold ends only now
     /// A waiting exchange is dropped, an open one taken back as if it had never been handed over.
     void refuse(std::uint32_t slot, DropReason reason);
     void end(std::uint32_t slot, ExchangeEnd how);

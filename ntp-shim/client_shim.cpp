@@ -141,6 +141,13 @@ std::optional<DropReason> ClientShim::State::check_hand_over(Slot slot, const Cl
     return std::nullopt;
 }
 
+void ClientShim::leave(ExchangeHandle exchange, Instant now)
+{
+    if (const auto slot = state_->exchanges.find(exchange); slot && state_->exchanges[*slot].channel != nullptr) {
+        state_->exchanges.leave(*slot, now);
+    }
+}
+
 void ClientShim::refuse(ExchangeHandle exchange, DropReason reason)
 {
     if (const auto slot = state_->exchanges.find(exchange)) {

@@ -100,6 +100,10 @@ public:
     /// nothing, because its request was counted when it ended.
     [[nodiscard]] std::variant<Bytes, Drop> hand_over(ExchangeHandle exchange, ChannelNumber channel, Instant now);
 
+    /// What hand_over gave has been sealed and is written now: its forward hold ends here. On cold caches sealing takes
+    /// longer than everything before it. A handle whose exchange is not open does nothing.
+    void leave(ExchangeHandle exchange, Instant now);
+
     /// Takes back what hand_over gave, or a still waiting exchange: the carrier refused it. Counts it once as dropped
     /// for `reason` (and takes the forwarded count back), and ends the exchange. A stale handle does nothing.
     void refuse(ExchangeHandle exchange, DropReason reason);

@@ -131,6 +131,8 @@ public:
     virtual void on_message(Channel& from, std::span<const std::byte> message, Instant arrival) = 0;
     /// The peer will send nothing more but still reads (raw framing: socat half-closes at once).
     virtual void on_end(Channel& from) = 0;
+    /// What was sent in this turn is sealed and about to be written: the latest instant at which a hold can end.
+    virtual void on_leaving(Channel&) {}
     virtual void on_closed(Channel& channel, const Closed& why) = 0;
     /// For a peer that a limit kept out: limit_reached, and the limit's name as text.
     virtual void on_failed(const Failed& why) = 0;

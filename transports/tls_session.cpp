@@ -83,6 +83,7 @@ void TlsSession::at_turn_end()
 {
     if (state_ == State::open) {
         seal_queued();
+        handler_->on_leaving(*this);
         write_output();
         follow_engine();
     }

@@ -50,7 +50,9 @@ struct Owner final : ClientChannelsOwner {
     int opened = 0;
     int failed = 0;
     std::vector<std::uint64_t> closed;
+    std::vector<std::uint64_t> left;
     void on_channel_open(transports::Channel&) override { ++opened; }
+    void on_channel_leaving(std::uint64_t number) override { left.push_back(number); }
     void on_channel_message(transports::Channel&, std::span<const std::byte>, transports::Instant) override {}
     void on_channel_closed(std::uint64_t number, const transports::Closed&) override { closed.push_back(number); }
     void on_attempt_failed(const transports::Failed&) override { ++failed; }

@@ -67,6 +67,31 @@ TEST_CASE("T2 and T3 are moved by all four holds, and nothing else is")
     CHECK(rig.delivered == packet(expected));
 }
 
+TEST_CASE("what sealing took is forward hold as well")
+{
+    Asked rig(request(), {}, 100ms);
+    rig.shim.leave(rig.last, at(9ms));
+    CHECK(rig.answer(rig.good(), 500ms).empty());
+    auto expected = rig.good();
+    expected.receive -= ticks(109ms);
+    CHECK(rig.delivered == packet(expected));
+}
+
+TEST_CASE("only an open exchange can leave")
+{
+    ClientRig rig;
+    rig.open();
+    REQUIRE(rig.take(request(), 0s).empty());
+    rig.shim.leave(rig.last, at(4ms)); // waits still
+    REQUIRE(rig.hand_over(5ms).empty());
+    CHECK(rig.answer(answer_to(request()), 100ms).empty());
+    auto expected = answer_to(request());
+    expected.receive -= ticks(5ms);
+    CHECK(rig.delivered == packet(expected));
+    rig.shim.leave(rig.last, at(200ms)); // over
+    CHECK(rig.shim.open() == 0);
+}
+
 TEST_CASE("without hold correction a reply passes unchanged")
 {
     Asked rig(request(), with([](ClientPolicy& policy) { policy.correct_hold = false; }), 100ms);

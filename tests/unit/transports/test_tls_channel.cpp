@@ -39,6 +39,7 @@ struct Handler final : ChannelHandler {
     std::vector<std::string> messages;
     std::vector<Closed> closed;
     std::vector<Failed> failed;
+    std::function<void(Channel&)> leaving = [](Channel&) {};
     int ends = 0;
     bool echo = false;
 
@@ -55,6 +56,7 @@ struct Handler final : ChannelHandler {
         }
         progress();
     }
+    void on_leaving(Channel& channel) override { leaving(channel); }
     void on_end(Channel&) override
     {
         ++ends;
@@ -166,6 +168,25 @@ TEST_SUITE("tls_channel")
         CHECK(pair.client.channels[0]->peer().matched.find("server") != std::string::npos);
     }
 
+    TEST_CASE("what was sent leaves once, at the turn's end and before the peer can have it")
+    {
+        Pair pair;
+        pair.connect();
+        REQUIRE(pair.run_until([&] { return pair.client.channels.size() + pair.server.channels.size() == 2; }));
+        int left = 0;
+        std::size_t had = 99;
+        pair.client.leaving = [&](Channel& channel) {
+            CHECK(&channel == pair.client.channels[0].get());
+            ++left;
+            had = pair.server.messages.size();
+        };
+        REQUIRE(pair.client.channels[0]->send(octets("one")) == SendResult::sent);
+        REQUIRE(pair.client.channels[0]->send(octets("two")) == SendResult::sent);
+        CHECK(left == 0);
+        REQUIRE(pair.run_until([&] { return pair.server.messages.size() == 2; }));
+        CHECK(left == 1);
+        CHECK(had == 0);
+    }
     TEST_CASE("send and close never call back, and closing comes once, on both sides")
     {
         Pair pair;
