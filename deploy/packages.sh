@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034
 
 build_packages=(meson ninja-build pkg-config g++ libssl-dev libuv1-dev libyaml-cpp-dev libcli11-dev libfmt-dev
-    libspdlog-dev nlohmann-json3-dev doctest-dev)
+    libspdlog-dev libseccomp-dev nlohmann-json3-dev doctest-dev)
 # The programs that ntpgate is tested against, and those that test it.
 test_packages=(clang clang-format clang-tidy libclang-rt-14-dev chrony ntpsec-ntpdate ntpsec-ntpdig stunnel4 socat
     openssl iproute2 systemd util-linux python3 python3-pytest python3-cryptography python3-yaml)

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "gateway/confinement.hpp"
 #include "gateway/notify.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
@@ -76,16 +77,31 @@ std::optional<int> Program::open()
             return code;
         }
     }
-    if (const auto error = drop_privileges(config_.user)) {
+    return give_up_privileges();
+}
+
+std::optional<int> Program::give_up_privileges()
+{
+    const Reach reach = reach_of(config_);
+    std::variant<int, std::string> landlock;
+    if (auto error = drop_privileges(config_.user)) {
+        landlock = std::move(*error);
+    } else {
+        landlock = confine(reach);
+    }
+    AuditRecord record = record_of(AuditEvent::privileges_dropped);
+    record.subject = config_.user;
+    if (const auto* error = std::get_if<std::string>(&landlock)) {
         log_.error("privileges not dropped: " + *error);
-        AuditRecord record = record_of(AuditEvent::privileges_dropped, false);
+        record.success = false;
         record.reason = *error;
         audit_.record(record);
         return kFailure;
     }
-    AuditRecord record = record_of(AuditEvent::privileges_dropped);
-    record.subject = config_.user;
-    audit_.record(record);
+    if (std::get<int>(landlock) == 0) {
+        log_.warn("this kernel has no Landlock: files are protected by their modes alone");
+    }
+    audit_.record(record, {{"seccomp", true}, {"landlock", std::get<int>(landlock)}});
     return std::nullopt;
 }
 

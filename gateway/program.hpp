@@ -33,6 +33,7 @@ public:
 
 private:
     [[nodiscard]] std::optional<int> open_tunnel(const Tunnel& tunnel);
+    [[nodiscard]] std::optional<int> give_up_privileges();
     void check_ready();
     void announce_ready();
     void drain(const char* why);

@@ -22,6 +22,8 @@ LIBRARIES = {
     "fmt/": re.compile(r"gateway/"),
     "spdlog/": re.compile(r"gateway/"),
     "nlohmann/": re.compile(r"gateway/"),
+    "seccomp.h": re.compile(r"gateway/confinement"),
+    "linux/landlock.h": re.compile(r"gateway/confinement"),
 }
 STANDARD = frozenset("""
 algorithm any array atomic barrier bit bitset cassert cctype cerrno cfenv cfloat charconv chrono cinttypes climits
@@ -79,6 +81,7 @@ PLANTED = {
     "gateway/b.cpp": "#include <CLI/CLI.hpp>",
     "gateway/c.cpp": "#include <yaml-cpp/yaml.h>",
     "gateway/d.cpp": '#include "config.hpp"',
+    "gateway/f.cpp": "#include <seccomp.h>",
     "gateway/e.cpp": "#include <transports/channel.hpp>",
 }
 HARMLESS = {
