@@ -12,6 +12,7 @@
 
 #include "transports/address.hpp"
 #include "transports/channel.hpp"
+#include "transports/look_up.hpp"
 #include "transports/loop.hpp"
 
 namespace transports {
@@ -94,9 +95,7 @@ public:
     TcpDial& operator=(const TcpDial&) = delete;
 
 private:
-    struct Lookup;
-    void begin();
-    void resolved(int status, const struct addrinfo* list);
+    void resolved(std::variant<Addresses, Failed> result);
     void try_next();
     void connect_ready();
     void attempt_failed(int error);
@@ -104,18 +103,16 @@ private:
     void time_out();
 
     Loop& loop_;
-    Target target_;
     Nanoseconds deadline_;
     Done done_;
-    Lookup* lookup_ = nullptr; // freed by its own callback
-    std::vector<sockaddr_storage> addresses_;
+    Addresses addresses_;
     std::size_t next_ = 0;
     int descriptor_ = -1;
     std::string last_error_;
     std::string last_address_;
     std::unique_ptr<Poll> poll_;
     Timer timer_;
-    TurnEnd begin_;
+    LookUp look_up_;
 };
 
 } // namespace transports

@@ -4,86 +4,33 @@
 #include <cerrno>
 #include <cstring>
 
-#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 namespace transports {
 
-/// A look-up under way outlives the dial that asked: the thread pool cannot be interrupted.
-struct TcpDial::Lookup {
-    uv_getaddrinfo_t request{};
-    TcpDial* owner = nullptr;
-};
-
 TcpDial::TcpDial(Loop& loop, const Target& target, Nanoseconds timeout, Done done)
-    : loop_{loop}, target_{target}, deadline_{read_boot() + timeout}, done_{std::move(done)},
-      timer_{loop, [this] { time_out(); }}, begin_{loop, [this] { begin(); }}
+    : loop_{loop}, deadline_{read_boot() + timeout}, done_{std::move(done)}, timer_{loop, [this] { time_out(); }},
+      look_up_{loop, target, [this](auto result) { resolved(std::move(result)); }}
 {
     timer_.start_at(deadline_);
-    begin_.request();
 }
 
 TcpDial::~TcpDial()
 {
-    if (lookup_ != nullptr) {
-        lookup_->owner = nullptr;
-        (void)uv_cancel(reinterpret_cast<uv_req_t*>(&lookup_->request)); // too late is as good: nobody listens
-    }
     poll_.reset();
     if (descriptor_ >= 0) {
         close(descriptor_);
     }
 }
 
-void TcpDial::begin()
+void TcpDial::resolved(std::variant<Addresses, Failed> result)
 {
-    if (const auto address = numeric_address(target_.host, target_.port)) {
-        addresses_.push_back(*address);
-        try_next();
+    if (const auto* const failed = std::get_if<Failed>(&result)) {
+        report(*failed);
         return;
     }
-    lookup_ = new Lookup; // freed in its callback, which always comes
-    lookup_->owner = this;
-    lookup_->request.data = lookup_;
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_ADDRCONFIG;
-    const int result = uv_getaddrinfo(
-        loop_.raw(), &lookup_->request,
-        [](uv_getaddrinfo_t* request, int status, addrinfo* list) noexcept {
-            const std::unique_ptr<Lookup> lookup{static_cast<Lookup*>(request->data)};
-            if (lookup->owner != nullptr) {
-                lookup->owner->lookup_ = nullptr;
-                lookup->owner->resolved(status, list);
-            }
-            uv_freeaddrinfo(list);
-        },
-        target_.host.c_str(), nullptr, &hints);
-    if (result != 0) {
-        delete lookup_;
-        lookup_ = nullptr;
-        report(Failed{CloseReason::resolve_failed, uv_strerror(result), {}});
-    }
-}
-
-void TcpDial::resolved(int status, const addrinfo* list)
-{
-    for (const addrinfo* item = list; status == 0 && item != nullptr; item = item->ai_next) {
-        if (item->ai_family == AF_INET || item->ai_family == AF_INET6) {
-            sockaddr_storage address{};
-            std::memcpy(&address, item->ai_addr, std::min<std::size_t>(item->ai_addrlen, sizeof address));
-            const auto with_port = from_mapped(
-                mapped(address), target_.port,
-                address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_scope_id : 0);
-            addresses_.push_back(with_port);
-        }
-    }
-    if (addresses_.empty()) {
-        const std::string cause = status == 0 ? "no address" : uv_strerror(status);
-        report(Failed{CloseReason::resolve_failed, target_.host + ": " + cause, {}});
-        return;
-    }
+    addresses_ = std::move(std::get<Addresses>(result));
     try_next();
 }
 

@@ -13,7 +13,6 @@ namespace transports {
 
 namespace {
 
-constexpr std::size_t kBatch = 64;
 constexpr int kRoundsPerTurn = 4;      // 256 datagrams, then others have their turn
 constexpr int kSocketBuffer = 1 << 20; // a burst of some 1000 datagrams (the kernel counts about 700 octets each)
 constexpr std::uint16_t kPrivileged = 1024;
@@ -25,7 +24,7 @@ void set_option(int descriptor, int level, int option, int value) noexcept
     (void)setsockopt(descriptor, level, option, &value, sizeof value);
 }
 
-int open_socket(const sockaddr_storage& address) noexcept
+int open_socket(const sockaddr_storage& address, const UdpOptions& options) noexcept
 {
     const int descriptor = socket(address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (descriptor >= 0) {
@@ -38,6 +37,11 @@ int open_socket(const sockaddr_storage& address) noexcept
         } else {
             set_option(descriptor, IPPROTO_IP, IP_PKTINFO, 1);
         }
+        if (options.whole) {
+            // PROBE, not DO: the size is set by hand, and no forged ICMP may make it smaller.
+            set_option(descriptor, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+            set_option(descriptor, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
+        }
     }
     return descriptor;
 }
@@ -49,27 +53,41 @@ std::string failure(const char* what, const sockaddr_storage& address, int error
 
 } // namespace
 
-/// The buffers of one recvmmsg and one sendmmsg, set up once.
+/// The buffers of one recvmmsg and one sendmmsg, set up once. Their memory is touched only as far as datagrams reach.
 struct UdpSocket::Batch {
     struct Slot {
         alignas(cmsghdr) std::array<std::byte, kControlSize> control{};
-        std::array<std::byte, kMaxDatagram> bytes{};
         sockaddr_storage address{};
         iovec vector{};
     };
-    std::vector<Slot> in{kBatch};
-    std::vector<Slot> out{kBatch};
-    std::array<mmsghdr, kBatch> in_headers{};
-    std::array<mmsghdr, kBatch> out_headers{};
+    struct Side {
+        explicit Side(const UdpOptions& options)
+            : slots(options.batch), headers(options.batch), memory{std::make_unique_for_overwrite<std::byte[]>(
+                                                                options.batch * options.max_datagram)}
+        {}
+        std::vector<Slot> slots;
+        std::vector<mmsghdr> headers;
+        std::unique_ptr<std::byte[]> memory;
+    };
+    explicit Batch(const UdpOptions& the_options) : options{the_options}, in{options}, out{options} {}
+
+    UdpOptions options;
+    Side in;
+    Side out;
     std::size_t queued = 0;
+
+    [[nodiscard]] std::span<std::byte> bytes(Side& side, std::size_t index) const noexcept
+    {
+        return {&side.memory[index * options.max_datagram], options.max_datagram};
+    }
 
     void prepare_read() noexcept
     {
-        for (std::size_t i = 0; i < kBatch; ++i) {
-            Slot& slot = in[i];
-            slot.vector = {slot.bytes.data(), slot.bytes.size()};
-            in_headers[i] = {};
-            msghdr& header = in_headers[i].msg_hdr;
+        for (std::size_t i = 0; i < options.batch; ++i) {
+            Slot& slot = in.slots[i];
+            slot.vector = {bytes(in, i).data(), options.max_datagram};
+            in.headers[i] = {};
+            msghdr& header = in.headers[i].msg_hdr;
             header.msg_name = &slot.address;
             header.msg_namelen = sizeof slot.address;
             header.msg_iov = &slot.vector;
@@ -81,9 +99,9 @@ struct UdpSocket::Batch {
 };
 
 std::variant<std::unique_ptr<UdpSocket>, std::string> UdpSocket::bind(Loop& loop, const sockaddr_storage& local,
-                                                                      UdpHandler& handler)
+                                                                      UdpHandler& handler, const UdpOptions& options)
 {
-    const int descriptor = open_socket(local);
+    const int descriptor = open_socket(local, options);
     if (descriptor < 0) {
         return failure("socket", local, errno);
     }
@@ -98,13 +116,13 @@ std::variant<std::unique_ptr<UdpSocket>, std::string> UdpSocket::bind(Loop& loop
         close(descriptor);
         return failure("bind", local, error);
     }
-    return std::unique_ptr<UdpSocket>{new UdpSocket{loop, descriptor, handler}};
+    return std::unique_ptr<UdpSocket>{new UdpSocket{loop, descriptor, handler, options}};
 }
 
 std::variant<std::unique_ptr<UdpSocket>, std::string> UdpSocket::connect(Loop& loop, const sockaddr_storage& peer,
-                                                                         UdpHandler& handler)
+                                                                         UdpHandler& handler, const UdpOptions& options)
 {
-    const int descriptor = open_socket(peer);
+    const int descriptor = open_socket(peer, options);
     if (descriptor < 0) {
         return failure("socket", peer, errno);
     }
@@ -113,11 +131,11 @@ std::variant<std::unique_ptr<UdpSocket>, std::string> UdpSocket::connect(Loop& l
         close(descriptor);
         return failure("connect", peer, error);
     }
-    return std::unique_ptr<UdpSocket>{new UdpSocket{loop, descriptor, handler}};
+    return std::unique_ptr<UdpSocket>{new UdpSocket{loop, descriptor, handler, options}};
 }
 
-UdpSocket::UdpSocket(Loop& loop, int descriptor, UdpHandler& handler)
-    : loop_{loop}, descriptor_{descriptor}, handler_{handler}, batch_{std::make_unique<Batch>()},
+UdpSocket::UdpSocket(Loop& loop, int descriptor, UdpHandler& handler, const UdpOptions& options)
+    : loop_{loop}, descriptor_{descriptor}, handler_{handler}, batch_{std::make_unique<Batch>(options)},
       flush_at_turn_end_{loop, [this] { flush(); }}, poll_{loop, descriptor, [this](int) { read(); }}
 {
     socklen_t length = sizeof local_;
@@ -135,7 +153,8 @@ void UdpSocket::read()
 {
     for (int round = 0; round < kRoundsPerTurn; ++round) {
         batch_->prepare_read();
-        const int count = recvmmsg(descriptor_, batch_->in_headers.data(), kBatch, MSG_DONTWAIT, nullptr);
+        const int count = recvmmsg(descriptor_, batch_->in.headers.data(),
+                                   static_cast<unsigned>(batch_->in.headers.size()), MSG_DONTWAIT, nullptr);
         if (count < 0) {
             if (errno != EAGAIN && errno != EINTR) {
                 handler_.on_refused(errno); // a queued ICMP error; reading it took it off the queue
@@ -147,7 +166,7 @@ void UdpSocket::read()
         for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
             deliver(i, reading);
         }
-        if (static_cast<std::size_t>(count) < kBatch) {
+        if (static_cast<std::size_t>(count) < batch_->in.headers.size()) {
             return;
         }
     }
@@ -155,11 +174,11 @@ void UdpSocket::read()
 
 void UdpSocket::deliver(std::size_t index, const ClockReading& reading)
 {
-    Batch::Slot& slot = batch_->in[index];
-    mmsghdr& header = batch_->in_headers[index];
+    const Batch::Slot& slot = batch_->in.slots[index];
+    mmsghdr& header = batch_->in.headers[index];
     const ControlMessages control = read_control(header.msg_hdr);
     Datagram datagram;
-    datagram.bytes = std::span{slot.bytes}.first(header.msg_len);
+    datagram.bytes = batch_->bytes(batch_->in, index).first(header.msg_len);
     datagram.from = slot.address;
     datagram.local = control.local.value_or(MappedAddress{});
     datagram.truncated = (header.msg_hdr.msg_flags & MSG_TRUNC) != 0;
@@ -181,16 +200,17 @@ void UdpSocket::send(std::span<const std::byte> bytes)
 
 void UdpSocket::send(std::span<const std::byte> bytes, const sockaddr_storage& to, const MappedAddress& local)
 {
-    if (batch_->queued == kBatch) {
+    if (batch_->queued == batch_->out.slots.size()) {
         flush();
     }
     const std::size_t index = batch_->queued++;
-    Batch::Slot& slot = batch_->out[index];
-    const std::size_t size = std::min(bytes.size(), slot.bytes.size());
-    std::copy_n(bytes.begin(), size, slot.bytes.begin());
-    slot.vector = {slot.bytes.data(), size};
-    batch_->out_headers[index] = {};
-    msghdr& header = batch_->out_headers[index].msg_hdr;
+    Batch::Slot& slot = batch_->out.slots[index];
+    const auto memory = batch_->bytes(batch_->out, index);
+    const std::size_t size = std::min(bytes.size(), memory.size());
+    std::copy_n(bytes.begin(), size, memory.begin());
+    slot.vector = {memory.data(), size};
+    batch_->out.headers[index] = {};
+    msghdr& header = batch_->out.headers[index].msg_hdr;
     header.msg_iov = &slot.vector;
     header.msg_iovlen = 1;
     if (to.ss_family != AF_UNSPEC) {
@@ -209,7 +229,7 @@ void UdpSocket::flush()
     std::size_t done = 0;
     std::size_t failed = 0;
     while (done < batch_->queued) {
-        const int count = sendmmsg(descriptor_, &batch_->out_headers[done],
+        const int count = sendmmsg(descriptor_, &batch_->out.headers[done],
                                    static_cast<unsigned>(batch_->queued - done), MSG_DONTWAIT | MSG_NOSIGNAL);
         if (count > 0) {
             done += static_cast<std::size_t>(count);
@@ -222,7 +242,7 @@ void UdpSocket::flush()
         // connected socket is reported here once and belongs to an earlier datagram: that one is tried again.
         if (errno == ECONNREFUSED) {
             handler_.on_refused(errno);
-            if (sendmmsg(descriptor_, &batch_->out_headers[done], 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {
+            if (sendmmsg(descriptor_, &batch_->out.headers[done], 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {
                 ++failed;
             }
         } else {

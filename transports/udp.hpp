@@ -17,7 +17,13 @@
 
 namespace transports {
 
-inline constexpr std::size_t kMaxDatagram = 1312; // longer ones are cut and marked; NTP with NTS ends at 1280
+inline constexpr std::size_t kMaxDatagram = 1312; // NTP with NTS ends at 1280
+
+struct UdpOptions {
+    std::size_t max_datagram = kMaxDatagram; // longer ones are cut and marked
+    std::size_t batch = 64;                  // of one system call
+    bool whole = false;                      // never fragmented on the way, whatever the path (RFC 1191, RFC 8201)
+};
 
 struct Datagram {
     std::span<const std::byte> bytes; // lives for the call
@@ -44,10 +50,10 @@ public:
     /// Bound to a local address; alone on it (SO_REUSEADDR on privileged ports only, where a client that binds the
     /// wildcard needs it from us). The error text names the address.
     [[nodiscard]] static std::variant<std::unique_ptr<UdpSocket>, std::string>
-    bind(Loop& loop, const sockaddr_storage& local, UdpHandler& handler);
+    bind(Loop& loop, const sockaddr_storage& local, UdpHandler& handler, const UdpOptions& options = {});
     /// Connected: only the peer's datagrams arrive, and its refusals are heard.
     [[nodiscard]] static std::variant<std::unique_ptr<UdpSocket>, std::string>
-    connect(Loop& loop, const sockaddr_storage& peer, UdpHandler& handler);
+    connect(Loop& loop, const sockaddr_storage& peer, UdpHandler& handler, const UdpOptions& options = {});
     ~UdpSocket();
     UdpSocket(const UdpSocket&) = delete;
     UdpSocket& operator=(const UdpSocket&) = delete;
@@ -55,14 +61,14 @@ public:
     /// Queued, and sent with others at the end of the turn. `local`: the source address, zero = the kernel's choice.
     void send(std::span<const std::byte> bytes, const sockaddr_storage& to, const MappedAddress& local);
     void send(std::span<const std::byte> bytes); // connected sockets
+    void flush();                                // sends what is queued now, not at the end of the turn
     [[nodiscard]] const sockaddr_storage& local() const noexcept { return local_; }
     [[nodiscard]] std::uint64_t stamps_unusable() const noexcept { return stamps_unusable_; }
 
 private:
     struct Batch;
-    UdpSocket(Loop& loop, int descriptor, UdpHandler& handler);
+    UdpSocket(Loop& loop, int descriptor, UdpHandler& handler, const UdpOptions& options);
     void read();
-    void flush();
     void deliver(std::size_t index, const ClockReading& reading);
 
     Loop& loop_;
