@@ -22,7 +22,14 @@
 
 namespace transports {
 
-enum class SendResult : std::uint8_t { sent, congested, closed };
+class Channel;
+
+enum class SendResult : std::uint8_t {
+    sent,
+    congested, // not taken, nothing queued
+    oversize,  // longer than what the path carries in one piece
+    closed,
+};
 
 /// Why an attempt failed or a channel ended. An enumerator prints as itself in log, audit and tests.
 enum class CloseReason : std::uint8_t {
@@ -38,6 +45,7 @@ enum class CloseReason : std::uint8_t {
     dead_peer,       // liveness: two pings unanswered
     unanswered,      // raw framing: three requests unanswered
     max_channel_age, // replaced, or its certificate ended
+    superseded,      // the peer opened another from the same address (RFC 6347 section 4.2.8)
     limit_reached,
     io_error,
     bad_framing,     // a broken stream length
@@ -92,6 +100,24 @@ struct PeerIdentity {
     Nanoseconds valid_until{};      // wall clock; the earlier end of the peer's certificate and ours; 0 = none
 };
 
+/// Why a datagram carrier discards a record, in silence; an enumerator prints as itself.
+enum class Discard : std::uint8_t {
+    not_a_record,    // no record header, or cut short
+    no_association,  // its sender has no channel, and it opens none
+    wrong_epoch,     // under a key that is over, or not agreed on yet
+    bad_record,      // not authentic, or its number belongs to another record
+    replay_detected, // it came before, or is too old to say
+};
+inline constexpr std::size_t kDiscards = static_cast<std::size_t>(Discard::replay_detected) + 1;
+[[nodiscard]] std::string_view name(Discard discard) noexcept;
+
+struct Discarded {
+    Discard why{};
+    bool verified = true;     // replay_detected: false = the number alone says so, and anybody can write that
+    std::uint64_t count{};    // of one datagram
+    const Channel* channel{}; // whose sender it claims; null when there is none
+};
+
 struct Closed {
     CloseReason reason{};
     std::string text; // the library's words, or empty
@@ -113,7 +139,7 @@ public:
     Channel(const Channel&) = delete;
     Channel& operator=(const Channel&) = delete;
 
-    /// Copies what it keeps. `congested`: not taken, nothing queued.
+    /// Copies what it keeps.
     [[nodiscard]] virtual SendResult send(std::span<const std::byte> message) = 0;
     /// Orderly: what was sent before still goes out, then on_closed comes on a later turn. Twice is as good as once.
     virtual void close(CloseReason why) = 0;
@@ -136,6 +162,8 @@ public:
     virtual void on_closed(Channel& channel, const Closed& why) = 0;
     /// For a peer that a limit kept out: limit_reached, and the limit's name as text.
     virtual void on_failed(const Failed& why) = 0;
+    /// Of datagram carriers only.
+    virtual void on_discarded(const Discarded& /*record*/) {}
 
 protected:
     ~ChannelHandler() = default;

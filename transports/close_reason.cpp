@@ -22,6 +22,7 @@ constexpr std::array<std::pair<CloseReason, std::string_view>, kCloseReasons> kN
     {dead_peer, "dead_peer"},
     {unanswered, "unanswered"},
     {max_channel_age, "max_channel_age"},
+    {superseded, "superseded"},
     {limit_reached, "limit_reached"},
     {io_error, "io_error"},
     {bad_framing, "bad_framing"},
@@ -73,6 +74,23 @@ std::string_view name(CloseReason reason) noexcept
 {
     const auto position = static_cast<std::size_t>(reason);
     return position < kNames.size() ? kNames[position].second : std::string_view{"unknown"};
+}
+
+std::string_view name(Discard discard) noexcept
+{
+    switch (discard) {
+    case Discard::not_a_record:
+        return "not_a_record";
+    case Discard::no_association:
+        return "no_association";
+    case Discard::wrong_epoch:
+        return "wrong_epoch";
+    case Discard::bad_record:
+        return "bad_record";
+    case Discard::replay_detected:
+        return "replay_detected";
+    }
+    return "unknown";
 }
 
 bool is_certificate_reason(CloseReason reason) noexcept

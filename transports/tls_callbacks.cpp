@@ -1,5 +1,6 @@
 #include "transports/tls_state.hpp"
 
+#include <algorithm>
 #include <span>
 #include <string_view>
 
@@ -37,13 +38,14 @@ int on_verify(X509_STORE_CTX* store, void* /*context*/)
 int on_client_hello(SSL* session, int* alert, void* /*context*/)
 {
     EngineNotes& notes = notes_of(*session);
-    HelloJudgement judgement = judge_hello(*session, notes.context.policy, notes.context.settings.alpn);
+    HelloJudgement judgement = judge_hello(*session, notes.context.policy, notes.context.settings);
     notes.hello = judgement.overlap;
     if (!judgement.refusal) {
         return SSL_CLIENT_HELLO_SUCCESS;
     }
     notes.refusal = std::move(judgement.refusal);
-    *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
+    *alert = notes.refusal->reason == CloseReason::protocol_version ? SSL_AD_PROTOCOL_VERSION
+                                                                    : SSL_AD_NO_APPLICATION_PROTOCOL;
     return SSL_CLIENT_HELLO_ERROR;
 }
 
@@ -64,12 +66,38 @@ int on_select_protocol(SSL* session, const unsigned char** chosen, unsigned char
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-void on_message(int written, int /*version*/, int content, const void* /*data*/, std::size_t /*size*/, SSL* session,
+void on_message(int written, int /*version*/, int content, const void* data, std::size_t size, SSL* session,
                 void* /*argument*/)
 {
-    if (written == 0 && content == SSL3_RT_HANDSHAKE) {
-        ++notes_of(*session).idle_messages;
+    if (written != 0) {
+        return;
     }
+    EngineNotes& notes = notes_of(*session);
+    if (content == SSL3_RT_ALERT) {
+        ++notes.alerts;
+    } else if (content == SSL3_RT_HANDSHAKE) {
+        // A HelloVerifyRequest answers nothing: it asks for the ClientHello again.
+        const bool asks_again = SSL_is_dtls(session) != 0 && size > 0 &&
+                                *static_cast<const unsigned char*>(data) == DTLS1_MT_HELLO_VERIFY_REQUEST;
+        notes.idle_messages += asks_again ? 0U : 1U;
+    }
+}
+
+int on_make_cookie(SSL* session, unsigned char* cookie, unsigned int* size)
+{
+    const DtlsCookie& current = notes_of(*session).cookies.current;
+    std::ranges::copy(current, cookie);
+    *size = static_cast<unsigned int>(current.size());
+    return 1;
+}
+
+int on_check_cookie(SSL* session, const unsigned char* cookie, unsigned int size)
+{
+    const DtlsCookies& ours = notes_of(*session).cookies;
+    const auto is = [&](const DtlsCookie& one) {
+        return size == one.size() && CRYPTO_memcmp(cookie, one.data(), one.size()) == 0;
+    };
+    return is(ours.current) || is(ours.previous) ? 1 : 0;
 }
 
 void on_information(const SSL* session, int where, int value)
@@ -110,6 +138,8 @@ void install_callbacks(TlsContext::State& context)
     if (context.settings.role == TlsRole::server) {
         SSL_CTX_set_client_hello_cb(library, on_client_hello, nullptr);
         SSL_CTX_set_alpn_select_cb(library, on_select_protocol, nullptr);
+        SSL_CTX_set_cookie_generate_cb(library, on_make_cookie); // of datagrams only
+        SSL_CTX_set_cookie_verify_cb(library, on_check_cookie);
     }
 }
 

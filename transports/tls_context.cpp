@@ -36,17 +36,35 @@ void set_protections(SSL_CTX& library)
     SSL_CTX_set_verify_depth(&library, kMaxIntermediates);
 }
 
-bool set_policy(SSL_CTX& library, const CompiledPolicy& policy)
+bool set_policy(SSL_CTX& library, const CompiledPolicy& policy, bool datagrams)
 {
     // A TLS 1.3 context must not keep OpenSSL's default list for a version that it does not offer.
     const char* const suites12 = policy.suites12.empty() ? nullptr : policy.suites12.c_str();
-    return SSL_CTX_set_min_proto_version(&library, policy.lowest) == 1 &&
-           SSL_CTX_set_max_proto_version(&library, policy.highest) == 1 &&
+    return SSL_CTX_set_min_proto_version(&library, datagrams ? DTLS1_2_VERSION : policy.lowest) == 1 &&
+           SSL_CTX_set_max_proto_version(&library, datagrams ? DTLS1_2_VERSION : policy.highest) == 1 &&
            SSL_CTX_set_ciphersuites(&library, policy.suites13.c_str()) == 1 &&
            (suites12 == nullptr || SSL_CTX_set_cipher_list(&library, suites12) == 1) &&
            SSL_CTX_set1_groups_list(&library, policy.groups.c_str()) == 1 &&
            SSL_CTX_set1_sigalgs_list(&library, policy.signatures.c_str()) == 1 &&
            SSL_CTX_set1_client_sigalgs_list(&library, policy.signatures.c_str()) == 1;
+}
+
+const SSL_METHOD* method_of(const TlsSettings& settings)
+{
+    if (settings.datagrams) {
+        return settings.role == TlsRole::client ? DTLS_client_method() : DTLS_server_method();
+    }
+    return settings.role == TlsRole::client ? TLS_client_method() : TLS_server_method();
+}
+
+void check_versions(const TlsSettings& settings, Problems& problems)
+{
+    for (const std::string& version : settings.policy.versions) {
+        if (version.starts_with("DTLS") != settings.datagrams) {
+            problems.push_back({"versions", version + (settings.datagrams ? ": not for datagrams (expected DTLS1.2)"
+                                                                          : ": only for datagrams")});
+        }
+    }
 }
 
 int verify_mode(const TlsSettings& settings)
@@ -131,14 +149,18 @@ std::variant<std::shared_ptr<const TlsContext>, Problems> TlsContext::create(con
     Problems problems;
     forget_library_errors();
     const bool client = settings.role == TlsRole::client;
-    Owned<ssl_ctx_st> library{SSL_CTX_new(client ? TLS_client_method() : TLS_server_method())};
+    Owned<ssl_ctx_st> library{SSL_CTX_new(method_of(settings))};
     if (!library) {
         return Problems{{"tls", take_library_errors().text}};
     }
     set_protections(*library);
+    if (settings.datagrams) {
+        SSL_CTX_set_options(library.get(), SSL_OP_NO_QUERY_MTU | SSL_OP_COOKIE_EXCHANGE);
+    }
     SSL_CTX_set_verify(library.get(), verify_mode(settings), nullptr);
+    check_versions(settings, problems);
     auto policy = compile_policy(settings.policy, problems);
-    if (policy && !set_policy(*library, *policy)) {
+    if (policy && !set_policy(*library, *policy, settings.datagrams)) {
         problems.push_back({"suites", take_library_errors().text});
     }
     offer_protocol(*library, settings, problems);

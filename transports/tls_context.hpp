@@ -19,7 +19,7 @@ enum class Revocation : std::uint8_t { none, soft, require };
 
 /// What is offered: from the profile, narrowed by the tunnel. IANA names, in order of preference.
 struct TlsPolicy {
-    std::vector<std::string> versions;   // "TLS1.3", "TLS1.2"
+    std::vector<std::string> versions;   // "TLS1.3", "TLS1.2"; for datagrams "DTLS1.2"
     std::vector<std::string> suites;     // "TLS_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", ...
     std::vector<std::string> groups;     // "x25519", "secp256r1", ...
     std::vector<std::string> signatures; // "ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", ...
@@ -29,6 +29,7 @@ struct TlsPolicy {
 
 struct TlsSettings {
     TlsRole role = TlsRole::client;
+    bool datagrams = false; // DTLS
     TlsPolicy policy;
     std::optional<std::filesystem::path> ca; // file or directory of PEM; absent on a client = the system's trust store
     std::optional<std::filesystem::path> certificate; // PEM chain, leaf first; mandatory on a server

@@ -5,7 +5,7 @@
 
 #include <openssl/ssl.h>
 
-#include "transports/tls_reason.hpp"
+#include "transports/tls_outcome.hpp"
 #include "transports/tls_state.hpp"
 #include "transports/tls_wire.hpp"
 
@@ -16,14 +16,12 @@ namespace {
 constexpr std::size_t kMaxRecord = SSL3_RT_MAX_PLAIN_LENGTH;
 // What a caller may leave unread before it feeds more: four records. Everything else would be a queue.
 constexpr std::size_t kMaxUnread = std::size_t{4} * SSL3_RT_MAX_PACKET_SIZE;
-// Key updates, tickets and the like between two application records. A peer that sends more wants us to compute.
-constexpr std::uint32_t kMaxIdleMessages = 64;
 
 } // namespace
 
 struct TlsEngine::State {
     State(std::shared_ptr<const TlsContext> made_by, const std::string& reference)
-        : context{std::move(made_by)}, notes{context->state(), make_reference(reference), {}, {}, {}, 0, false}
+        : context{std::move(made_by)}, notes{context->state(), make_reference(reference)}
     {}
 
     void shake_hands();
@@ -53,16 +51,7 @@ void TlsEngine::State::fail(Closed why)
 
 void TlsEngine::State::fail_from_library(int result)
 {
-    const int error = SSL_get_error(session.get(), result);
-    const LibraryErrors errors = take_library_errors();
-    if (notes.refusal) {
-        fail(*notes.refusal);
-    } else if (error == SSL_ERROR_ZERO_RETURN) {
-        fail({CloseReason::peer_closed, "close_notify during the handshake"});
-    } else {
-        const bool client = context->settings().role == TlsRole::client;
-        fail(explain(errors, {notes.hello, client && state == EngineState::handshaking && notes.idle_messages == 0}));
-    }
+    fail(why_failed(*session, notes, result, state == EngineState::handshaking));
 }
 
 /// The peer's close_notify was read; what follows it is not looked at (RFC 8446 section 6.1).
@@ -76,24 +65,11 @@ void TlsEngine::State::end()
 
 void TlsEngine::State::establish()
 {
-    // The callbacks refuse earlier and with the better alert; this is what holds whatever they were shown.
-    const auto& wanted = context->settings().alpn;
-    const std::string agreed = selected_protocol(*session);
-    if (agreed != wanted.value_or("")) {
-        const CloseReason reason = wanted ? CloseReason::no_alpn : CloseReason::unexpected_alpn;
-        fail({reason, "agreed on '" + agreed + "'"});
-        return;
+    if (auto refusal = conclude(*session, notes)) {
+        fail(std::move(*refusal));
+    } else {
+        state = EngineState::established;
     }
-    PeerIdentity& peer = notes.peer;
-    peer.protocol = SSL_version(session.get()) == TLS1_3_VERSION ? "TLS1.3" : "TLS1.2";
-    const char* const suite = SSL_CIPHER_standard_name(SSL_get_current_cipher(session.get()));
-    peer.suite = suite != nullptr ? suite : "";
-    const Nanoseconds ours = context->own_valid_until();
-    const X509* const leaf = SSL_get0_peer_certificate(session.get());
-    const Nanoseconds theirs = leaf != nullptr ? valid_until(*leaf) : Nanoseconds{0};
-    peer.valid_until = ours == Nanoseconds{0} ? theirs : theirs == Nanoseconds{0} ? ours : std::min(ours, theirs);
-    notes.idle_messages = 0;
-    state = EngineState::established;
 }
 
 void TlsEngine::State::shake_hands()
@@ -109,10 +85,8 @@ void TlsEngine::State::shake_hands()
 
 bool TlsEngine::State::misbehaves()
 {
-    if (notes.renegotiation_tried) {
-        fail({CloseReason::renegotiation, "the peer asked for a new handshake"});
-    } else if (notes.idle_messages > kMaxIdleMessages) {
-        fail({CloseReason::protocol_error, "too many handshake messages after the handshake"});
+    if (auto why = misbehaviour(notes)) {
+        fail(std::move(*why));
     }
     return state == EngineState::failed;
 }

@@ -40,8 +40,23 @@ bool meet(const std::vector<std::uint16_t>& theirs, const std::vector<std::uint1
     return std::ranges::any_of(theirs, [&](std::uint16_t code) { return std::ranges::count(ours, code) > 0; });
 }
 
-bool offers_our_version(SSL& session, const CompiledPolicy& policy)
+bool offers_dtls12(SSL& session)
 {
+    // DTLS versions count downwards. OpenSSL 3.0 knows no later one and looks at the legacy version only, so that a
+    // client of DTLS 1.3 alone would be answered with what it does not speak (RFC 9147 section 5.3).
+    if (const auto listed = extension(session, TLSEXT_TYPE_supported_versions)) {
+        const auto versions = numbers(*listed, 1);
+        return std::ranges::count(versions, DTLS1_2_VERSION) > 0;
+    }
+    const unsigned int legacy = SSL_client_hello_get0_legacy_version(&session);
+    return legacy <= DTLS1_2_VERSION;
+}
+
+bool offers_our_version(SSL& session, const CompiledPolicy& policy, bool datagrams)
+{
+    if (datagrams) {
+        return offers_dtls12(session);
+    }
     if (const auto listed = extension(session, TLSEXT_TYPE_supported_versions)) {
         return std::ranges::any_of(numbers(*listed, 1), [&](std::uint16_t version) {
             return version >= policy.lowest && version <= policy.highest;
@@ -89,11 +104,14 @@ std::optional<Closed> judge_alpn(SSL& session, const std::optional<std::string>&
 
 } // namespace
 
-HelloJudgement judge_hello(ssl_st& session, const CompiledPolicy& policy, const std::optional<std::string>& alpn)
+HelloJudgement judge_hello(ssl_st& session, const CompiledPolicy& policy, const TlsSettings& settings)
 {
     HelloJudgement judgement;
-    if (!offers_our_version(session, policy)) {
-        return judgement; // OpenSSL refuses it with the alert for that, which says more than a missing protocol
+    if (!offers_our_version(session, policy, settings.datagrams)) {
+        if (settings.datagrams) {
+            judgement.refusal = Closed{CloseReason::protocol_version, "the peer does not offer DTLS 1.2"};
+        }
+        return judgement; // OpenSSL refuses TLS with the alert for that, which says more than a missing protocol
     }
     const unsigned char* suites = nullptr;
     const std::size_t size = SSL_client_hello_get0_ciphers(&session, &suites);
@@ -104,7 +122,7 @@ HelloJudgement judge_hello(ssl_st& session, const CompiledPolicy& policy, const 
     if (const auto signatures = extension(session, TLSEXT_TYPE_signature_algorithms)) {
         judgement.overlap.signatures = meet(numbers(*signatures, 2), policy.signature_codes);
     }
-    judgement.refusal = judge_alpn(session, alpn);
+    judgement.refusal = judge_alpn(session, settings.alpn);
     return judgement;
 }
 

@@ -20,11 +20,11 @@ struct HelloOverlap {
 
 struct HelloJudgement {
     HelloOverlap overlap;
-    std::optional<Closed> refusal; // no_alpn or unexpected_alpn: alert no_application_protocol
+    std::optional<Closed> refusal; // no_alpn, unexpected_alpn or protocol_version
 };
 
-/// Only inside the ClientHello callback. `alpn`: the protocol that must be offered; absent = none may be.
-[[nodiscard]] HelloJudgement judge_hello(ssl_st& session, const CompiledPolicy& policy,
-                                         const std::optional<std::string>& alpn);
+/// Only inside the ClientHello callback. Of the settings, `alpn` must be offered, or none when absent; `datagrams` says
+/// which versions there are.
+[[nodiscard]] HelloJudgement judge_hello(ssl_st& session, const CompiledPolicy& policy, const TlsSettings& settings);
 
 } // namespace transports

@@ -124,7 +124,8 @@ std::optional<std::uint16_t> version_code(std::string_view version)
     if (version == "TLS1.3") {
         return kTls13;
     }
-    if (version == "TLS1.2") {
+    // RFC 6347: DTLS 1.2 is TLS 1.2 on datagrams, with its suites and signatures.
+    if (version == "TLS1.2" || version == "DTLS1.2") {
         return kTls12;
     }
     return std::nullopt;
@@ -193,7 +194,7 @@ void check_names(const NameList& list, std::vector<TlsProblem>& problems)
 
 std::string why_unusable_version(const std::string& version)
 {
-    return version_code(version) ? "" : "not a version that this build offers (TLS1.2, TLS1.3)";
+    return version_code(version) ? "" : "not a version that this build offers (TLS1.2, TLS1.3, DTLS1.2)";
 }
 
 void append(std::string& list, std::string_view name)

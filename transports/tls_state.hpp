@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "transports/channel.hpp"
+#include "transports/dtls_cookies.hpp"
 #include "transports/tls_context.hpp"
 #include "transports/tls_hello.hpp"
 #include "transports/tls_identity.hpp"
@@ -25,13 +27,18 @@ struct TlsContext::State {
 
 /// Hangs on one SSL object, found by its callbacks through notes_of; outlives it.
 struct EngineNotes {
+    EngineNotes(const TlsContext::State& made_by, Reference expected) : context{made_by}, reference{std::move(expected)}
+    {}
+
     const TlsContext::State& context;
     Reference reference;
     PeerIdentity peer;
     std::optional<Closed> refusal; // ours, which names the reason better than the library's error does
     HelloOverlap hello;
     std::uint32_t idle_messages = 0; // handshake messages since the last application record
+    std::uint32_t alerts = 0;        // received
     bool renegotiation_tried = false;
+    DtlsCookies cookies; // datagrams, server role: for whoever sent the ClientHello looked at
 };
 
 void attach(ssl_st& session, EngineNotes& notes);
