@@ -48,7 +48,8 @@ ordered_json counters_json(const ntp_shim::Counters& ntp, const ChannelCounters&
             {"channels",
              {{"opened", channels.opened},
               {"closed", by_name<transports::CloseReason>(channels.closed)},
-              {"failed", by_name<transports::CloseReason>(channels.failed)}}}};
+              {"failed", by_name<transports::CloseReason>(channels.failed)},
+              {"discarded", by_name<transports::Discard>(channels.discarded)}}}};
 }
 
 ordered_json counters_json(const transports::ListenerCounters& listener)

@@ -15,6 +15,7 @@ struct ChannelCounters {
     std::uint64_t opened{};
     std::array<std::uint64_t, transports::kCloseReasons> closed{};
     std::array<std::uint64_t, transports::kCloseReasons> failed{};
+    std::array<std::uint64_t, transports::kDiscards> discarded{}; // records of datagram carriers
 };
 
 /// Only what is not zero among reasons; every gauge and sum otherwise.

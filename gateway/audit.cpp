@@ -32,6 +32,8 @@ bool is_folded(AuditEvent event) noexcept
     case AuditEvent::channel_failed:
     case AuditEvent::certificate_rejected:
     case AuditEvent::identifier_mismatch:
+    case AuditEvent::replay_detected:
+    case AuditEvent::oversize_dropped:
     case AuditEvent::limit_reached:
         return true;
     case AuditEvent::started:
@@ -63,8 +65,11 @@ std::string_view requirement(AuditEvent event) noexcept
     case AuditEvent::channel_opened:
     case AuditEvent::channel_closed:
     case AuditEvent::channel_failed:
+    case AuditEvent::oversize_dropped:
     case AuditEvent::limit_reached:
         return "FTP_ITC.1";
+    case AuditEvent::replay_detected:
+        return "FCS_DTLSC_EXT.2, FCS_DTLSS_EXT.1";
     case AuditEvent::certificate_rejected:
     case AuditEvent::identifier_mismatch:
         return "FIA_X509_EXT.1/Rev";
@@ -132,6 +137,10 @@ std::string_view name(AuditEvent event) noexcept
         return "certificate_rejected";
     case AuditEvent::identifier_mismatch:
         return "identifier_mismatch";
+    case AuditEvent::replay_detected:
+        return "replay_detected";
+    case AuditEvent::oversize_dropped:
+        return "oversize_dropped";
     case AuditEvent::limit_reached:
         return "limit_reached";
     case AuditEvent::profile_claim:

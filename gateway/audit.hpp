@@ -27,6 +27,8 @@ enum class AuditEvent : std::uint8_t {
     channel_failed,
     certificate_rejected,
     identifier_mismatch,
+    replay_detected,
+    oversize_dropped,
     limit_reached,
     profile_claim,
     chain_restarted,

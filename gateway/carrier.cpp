@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "gateway/policies.hpp"
+#include "transports/dtls.hpp"
 #include "transports/tls.hpp"
 #include "transports/tls_context.hpp"
 
@@ -32,7 +33,30 @@ private:
     std::shared_ptr<const transports::TlsContext> context_;
 };
 
-Carrier::Made make_tls_carrier(const Tunnel& tunnel)
+class DtlsCarrier final : public Carrier {
+public:
+    DtlsCarrier(const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context)
+        : options_{datagram_options(tunnel)}, server_name_{tunnel.server_name}, context_{std::move(context)}
+    {}
+
+    [[nodiscard]] std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const override
+    {
+        return transports::make_dtls_connector(loop, context_, options_, server_name_);
+    }
+    [[nodiscard]] Bound listen(transports::Loop& loop, const SocketAddress& address, transports::Admission& admission,
+                               transports::ChannelHandler& handler) const override
+    {
+        return transports::make_dtls_listener(loop, address.storage, context_, options_, admission, handler);
+    }
+
+private:
+    transports::DatagramOptions options_;
+    std::string server_name_;
+    std::shared_ptr<const transports::TlsContext> context_;
+};
+
+template <class Made>
+Carrier::Made make_with_context(const Tunnel& tunnel)
 {
     auto context = transports::TlsContext::create(tunnel.tls);
     if (const auto* problems = std::get_if<std::vector<transports::TlsProblem>>(&context)) {
@@ -42,8 +66,7 @@ Carrier::Made make_tls_carrier(const Tunnel& tunnel)
         }
         return out;
     }
-    return std::make_unique<TlsCarrier>(tunnel,
-                                        std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context)));
+    return std::make_unique<Made>(tunnel, std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context)));
 }
 
 } // namespace
@@ -52,8 +75,9 @@ Carrier::Made Carrier::make(const Tunnel& tunnel)
 {
     switch (tunnel.channel) {
     case ChannelKind::tls:
-        return make_tls_carrier(tunnel);
+        return make_with_context<TlsCarrier>(tunnel);
     case ChannelKind::dtls:
+        return make_with_context<DtlsCarrier>(tunnel);
     case ChannelKind::ssh:
     case ChannelKind::mac:
     case ChannelKind::nts:

@@ -28,7 +28,7 @@ bool is_orderly(CloseReason reason) noexcept
 {
     return reason == CloseReason::local_request || reason == CloseReason::drained ||
            reason == CloseReason::peer_closed || reason == CloseReason::idle_timeout ||
-           reason == CloseReason::max_channel_age;
+           reason == CloseReason::max_channel_age || reason == CloseReason::superseded;
 }
 
 AuditRecord record_of(AuditEvent event, const std::string& tunnel, const transports::PeerIdentity& peer)
@@ -120,6 +120,33 @@ void ChannelEvents::failed(const transports::Failed& why)
         services_.log.warn(fmt::format("tunnel {}: no channel with {}: {}", tunnel_,
                                        why.peer.address.empty() ? "peer" : why.peer.address,
                                        with_text(name(why.reason), why.text)));
+    }
+}
+
+void ChannelEvents::discarded(const transports::Discarded& record)
+{
+    counters_.discarded.at(static_cast<std::size_t>(record.why)) += record.count;
+    if (record.why != transports::Discard::replay_detected || record.channel == nullptr) {
+        return;
+    }
+    const auto& peer = record.channel->peer();
+    AuditRecord entry = record_of(AuditEvent::replay_detected, tunnel_, peer);
+    entry.success = false;
+    entry.reason = record.verified ? "same_record" : "older_than_window";
+    if (services_.audit.record(entry, {{"verified", record.verified}})) {
+        services_.log.warn(
+            fmt::format("tunnel {}: a record of {} came again, and was discarded", tunnel_, peer.address));
+    }
+}
+
+void ChannelEvents::oversize(const transports::PeerIdentity& peer, std::size_t octets)
+{
+    AuditRecord record = record_of(AuditEvent::oversize_dropped, tunnel_, peer);
+    record.success = false;
+    record.reason = "oversize";
+    if (services_.audit.record(record, {{"octets", octets}})) {
+        services_.log.warn(
+            fmt::format("tunnel {}: a message of {} octets does not fit dtls.mtu, and was dropped", tunnel_, octets));
     }
 }
 

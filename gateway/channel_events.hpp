@@ -16,6 +16,10 @@ public:
     void opened(const transports::PeerIdentity& peer);
     void closed(const transports::PeerIdentity& peer, const transports::Closed& why);
     void failed(const transports::Failed& why);
+    /// A record that its carrier discarded; a replay is recorded with its source.
+    void discarded(const transports::Discarded& record);
+    /// A message that the path to `peer` does not carry in one piece.
+    void oversize(const transports::PeerIdentity& peer, std::size_t octets);
     /// A drop that means a limit of the configuration was met; other reasons are only counted, by the shims.
     void dropped(ntp_shim::DropReason reason, const std::string& client);
     [[nodiscard]] const ChannelCounters& counters() const noexcept { return counters_; }

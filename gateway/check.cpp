@@ -111,6 +111,9 @@ Json tunnel_json(const Tunnel& tunnel)
                    {"framing", name(tunnel.framing)},
                    {"claim", tunnel.claim},
                    {"listen", texts(tunnel.listen)}};
+    if (tunnel.channel == ChannelKind::dtls) {
+        result["mtu"] = tunnel.mtu;
+    }
     if (tunnel.role == Role::client) {
         result["connect"] = texts(tunnel.connect);
         result["clients"] = texts(tunnel.clients);
@@ -190,6 +193,9 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
     line(out, "claim", tunnel.claim);
     line(out, "listen", fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
     print_peers(tunnel, out);
+    if (tunnel.channel == ChannelKind::dtls) {
+        line(out, "mtu", std::to_string(tunnel.mtu));
+    }
     line(out, "timing", timing_text(tunnel.timing));
     line(out, "ca", path_text(tls.ca, absent_ca(tunnel.role)));
     line(out, "certificate", path_text(tls.certificate, "none"));

@@ -48,6 +48,7 @@ public:
     // Each of these is the slot's last act: the keeper destroys it.
     void on_closed(transports::Channel&, const transports::Closed& why) override { keeper_.slot_closed(*this, why); }
     void on_failed(const transports::Failed& why) override { keeper_.slot_failed(*this, why); }
+    void on_discarded(const transports::Discarded& record) override { keeper_.events_.discarded(record); }
 
     [[nodiscard]] transports::Channel* channel() const noexcept { return channel_.get(); }
     [[nodiscard]] bool connecting() const noexcept { return channel_ == nullptr; }

@@ -113,6 +113,10 @@ bool ClientHead::hand_over(ntp_shim::ExchangeHandle exchange, transports::Channe
     case transports::SendResult::congested:
         shim_.refuse(exchange, ntp_shim::DropReason::congested);
         return false;
+    case transports::SendResult::oversize:
+        shim_.refuse(exchange, ntp_shim::DropReason::oversize);
+        channels_.events().oversize(channel.peer(), std::get<ntp_shim::Bytes>(message).size());
+        return false;
     case transports::SendResult::closed:
         shim_.refuse(exchange, ntp_shim::DropReason::channel_lost);
         return false;

@@ -94,6 +94,7 @@ struct Tunnel {
     ChannelKind channel{};
     bool channel_chosen = false; // by the profile, because the file names none
     Framing framing = Framing::v1;
+    std::uint16_t mtu = 1200;          // channel dtls: octets of the largest IP packet
     std::vector<SocketAddress> listen; // client role: local UDP; server role: where peers connect
     std::vector<AddressBlock> clients; // client role; empty = loopback only
     std::vector<Target> connect;       // client role, in order

@@ -50,12 +50,17 @@ void check_names(const std::vector<TunnelDraft>& tunnels, Report& report)
     }
 }
 
-// Client roles listen on UDP and server roles on TCP: only listeners of one role can stand in each other's way.
+bool listens_on_udp(const Tunnel& tunnel) noexcept
+{
+    return tunnel.role == Role::client || tunnel.channel == ChannelKind::dtls;
+}
+
 void check_clashes(const std::vector<Listener>& listeners, Report& report)
 {
     for (auto later = listeners.begin(); later != listeners.end(); ++later) {
         const auto first = std::find_if(listeners.begin(), later, [&](const Listener& other) {
-            return other.tunnel->tunnel.role == later->tunnel->tunnel.role && clash(other.address, later->address);
+            return listens_on_udp(other.tunnel->tunnel) == listens_on_udp(later->tunnel->tunnel) &&
+                   clash(other.address, later->address);
         });
         if (first != later) {
             report.error(later->place, fmt::format("{} clashes with {} of tunnel {} at {} (expected another address or "
@@ -106,7 +111,7 @@ void check_upstream(const TunnelDraft& draft, const std::vector<Listener>& liste
     }
     const auto text = daemon->address.text();
     for (const auto& listener : listeners) {
-        if (listener.tunnel->tunnel.role == Role::client && reaches(daemon->address, listener)) {
+        if (listens_on_udp(listener.tunnel->tunnel) && reaches(daemon->address, listener)) {
             report.error(draft.upstream_place,
                          fmt::format("{} is where tunnel {} listens, at {}: a loop (expected the "
                                      "NTP daemon)",
@@ -132,7 +137,8 @@ void check_targets(const TunnelDraft& draft, const std::vector<Listener>& listen
         const auto& target = draft.tunnel.connect[at];
         const auto address = numeric_host(target.host, target.port);
         const auto own = std::find_if(listeners.begin(), listeners.end(), [&](const Listener& listener) {
-            return address && listener.tunnel->tunnel.role == Role::server && reaches(*address, listener);
+            return address && listener.tunnel->tunnel.role == Role::server &&
+                   listener.tunnel->tunnel.channel == draft.tunnel.channel && reaches(*address, listener);
         });
         if (own != listeners.end()) {
             report.error(draft.connect_places[at],

@@ -29,10 +29,13 @@ bool holds(const Words& words, const std::string& word)
     return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-// TLS 1.3 suites name no key exchange (RFC 8446 appendix B.4).
-std::string_view version_of_suite(std::string_view suite) noexcept
+// TLS 1.3 suites name no key exchange (RFC 8446 appendix B.4). DTLS 1.2 has those of TLS 1.2.
+std::string_view version_of_suite(std::string_view suite, bool datagrams) noexcept
 {
-    return suite.find("_WITH_") == std::string_view::npos ? "TLS1.3" : "TLS1.2";
+    if (suite.find("_WITH_") == std::string_view::npos) {
+        return "TLS1.3";
+    }
+    return datagrams ? "DTLS1.2" : "TLS1.2";
 }
 
 struct Narrowing {
@@ -63,6 +66,7 @@ public:
             return;
         }
         settings_.role = is(Role::server) ? transports::TlsRole::server : transports::TlsRole::client;
+        settings_.datagrams = draft_.tunnel.channel == ChannelKind::dtls;
         if (draft_.tunnel.framing == Framing::v1) {
             settings_.alpn = std::string{kAlpn};
         }
@@ -261,15 +265,26 @@ private:
         }
     }
 
+    // A profile says of dtls only what differs from tls.
+    [[nodiscard]] transports::TlsPolicy offer() const
+    {
+        auto policy = context_.profile.tls;
+        if (settings_.datagrams) {
+            policy.versions = context_.profile.dtls.versions;
+            policy.suites = context_.profile.dtls.suites;
+        }
+        return policy;
+    }
+
     void read_policy()
     {
-        settings_.policy = context_.profile.tls;
+        settings_.policy = offer();
         for (const auto& narrowing : kNarrowings) {
             narrow(narrowing);
         }
         auto& policy = settings_.policy;
         const auto unused = [&](const std::string& suite) {
-            return !holds(policy.versions, std::string{version_of_suite(suite)});
+            return !holds(policy.versions, std::string{version_of_suite(suite, settings_.datagrams)});
         };
         if (!section_.has("suites")) {
             std::erase_if(policy.suites, unused);
@@ -278,13 +293,14 @@ private:
         for (const auto& suite : policy.suites) {
             if (unused(suite)) {
                 report_.error(place("suites"), fmt::format("{} is a suite of {}, which versions does not offer", suite,
-                                                           version_of_suite(suite)));
+                                                           version_of_suite(suite, settings_.datagrams)));
             }
         }
         for (const auto& version : policy.versions) {
             if (!policy.suites.empty() &&
-                std::none_of(policy.suites.begin(), policy.suites.end(),
-                             [&](const std::string& suite) { return version_of_suite(suite) == version; })) {
+                std::none_of(policy.suites.begin(), policy.suites.end(), [&](const std::string& suite) {
+                    return version_of_suite(suite, settings_.datagrams) == version;
+                })) {
                 report_.error(place("suites"), fmt::format("{} has no suite left (expected one, or versions without "
                                                            "it)",
                                                            version));
@@ -298,7 +314,8 @@ private:
         if (!value) {
             return;
         }
-        const auto& offered = context_.profile.tls.*narrowing.list;
+        const auto offer_now = offer();
+        const auto& offered = offer_now.*narrowing.list;
         Words kept;
         for (const auto& entry : read_list(value, report_, ListForm::list)) {
             auto word = read_text(entry, report_, "an IANA name");
@@ -323,7 +340,7 @@ private:
                       fmt::format("{}{}{} is not offered by profile {}, which a tunnel may only narrow (expected among "
                                   "{})",
                                   why, why.empty() ? "" : "; ", shown(word), context_.profile.name,
-                                  fmt::join(context_.profile.tls.*narrowing.list, ", ")));
+                                  fmt::join(offer().*narrowing.list, ", ")));
     }
 
     const LoadContext& context_;

@@ -70,8 +70,8 @@ public:
         auto& tunnel = draft_.tunnel;
         read_name();
         read_role();
-        read_channel();
         section_.choice("framing", std::span<const Choice<Framing>>{kFramingWords}, tunnel.framing);
+        read_channel();
         read_listen();
         read_client_side();
         read_server_side();
@@ -118,23 +118,33 @@ private:
         }
     }
 
-    // Written, or chosen by the profile's order among what the tunnel's blocks could be (design 10). Only tls can come
-    // of it: the blocks of other channels are refused, by name, before anything is chosen.
+    // Written, or chosen by the profile's order among what the tunnel's blocks could be (design 10). Of those only tls:
+    // and dtls: are in this version; the blocks of other channels are refused, by name, before anything is chosen.
     void read_channel()
     {
         const auto channel = section_.find("channel");
         draft_.tunnel.channel = ChannelKind::tls;
         if (section_.has("channel")) {
             const auto read = read_choice(channel, report_, std::span<const Choice<ChannelKind>>{kChannelWords});
-            other_channel_ = read != ChannelKind::tls;
+            other_channel_ = read != ChannelKind::tls && read != ChannelKind::dtls;
+            draft_.tunnel.channel = read == ChannelKind::dtls ? ChannelKind::dtls : ChannelKind::tls;
+            if (read == ChannelKind::dtls && draft_.tunnel.framing == Framing::raw) {
+                report_.error(section_.place("framing"), "raw belongs to channel tls (expected v1: in DTLS one record "
+                                                         "is one frame)");
+            }
             return;
         }
         const auto& order = context_.profile.order;
-        const bool other_block =
-            section_.has("dtls") || section_.has("ssh") || section_.has("mac") || section_.has("nts");
+        const bool other_block = section_.has("ssh") || section_.has("mac") || section_.has("nts");
         if (section_.has("tls")) {
             draft_.tunnel.channel_chosen = true;
-            if (std::find(order.begin(), order.end(), ChannelKind::tls) == order.end()) {
+            const auto chosen = std::find_if(order.begin(), order.end(), [&](ChannelKind candidate) {
+                return candidate == ChannelKind::tls ||
+                       (candidate == ChannelKind::dtls && draft_.tunnel.framing != Framing::raw);
+            });
+            if (chosen != order.end()) {
+                draft_.tunnel.channel = *chosen;
+            } else {
                 report_.error(draft_.place, fmt::format("profile {} has no channel for the block tls: that is in this "
                                                         "version",
                                                         context_.profile.name));
@@ -143,7 +153,7 @@ private:
         }
         other_channel_ = true;
         if (!other_block) {
-            missing("channel", "tls, or a block tls: for the profile to choose by");
+            missing("channel", "tls or dtls, or a block tls: for the profile to choose by");
         }
     }
 
@@ -186,7 +196,7 @@ private:
         section_.flag("forward-kod", draft_.tunnel.forward_kod);
         section_.flag("forward-unsynchronised", draft_.tunnel.forward_unsynchronised);
         if (const auto port = section_.find("source-port")) {
-            report_.error(port.place(), "belongs to channels mac and nts (expected no source-port under tls)");
+            report_.error(port.place(), "belongs to channels mac and nts (expected no source-port under tls and dtls)");
         }
     }
 
@@ -351,7 +361,7 @@ private:
 
     void read_blocks()
     {
-        for (const auto* other : {"dtls", "ssh", "mac", "nts"}) {
+        for (const auto* other : {"ssh", "mac", "nts"}) {
             (void)section_.find(other); // refused by name where the section is read
         }
         const auto tls = section_.find("tls");
@@ -360,6 +370,7 @@ private:
         if (tls || !other_channel_) {
             read_tls(tls, context_, draft_);
         }
+        read_dtls(section_.find("dtls"), context_, draft_);
     }
 
     const LoadContext& context_;

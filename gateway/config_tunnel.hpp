@@ -42,6 +42,9 @@ struct TunnelDraft {
 /// The `tls:` block; `draft` knows its role and framing.
 void read_tls(const Value& block, const LoadContext& context, TunnelDraft& draft);
 
+/// The `dtls:` block; `draft` knows its channel.
+void read_dtls(const Value& block, const LoadContext& context, TunnelDraft& draft);
+
 /// The `limits:` block, of the process or, with the process's as `ceiling`, of a tunnel.
 void read_limits(const Value& block, Report& report, const Limits* ceiling, Limits& limits);
 

@@ -67,6 +67,11 @@ transports::StreamOptions stream_options(const Tunnel& tunnel)
     return options;
 }
 
+transports::DatagramOptions datagram_options(const Tunnel& tunnel)
+{
+    return {tunnel.mtu, tunnel.timing.connect, tunnel.timing.handshake, tunnel.timing.idle};
+}
+
 transports::AdmissionLimits admission_limits(const Limits& limits)
 {
     return {limits.channels, limits.half_open, limits.handshakes_per_second_per_source, limits.handshakes_per_second};

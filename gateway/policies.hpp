@@ -7,6 +7,7 @@
 #include "ntp-shim/server_shim.hpp"
 #include "transports/admission.hpp"
 #include "transports/clock.hpp"
+#include "transports/dtls.hpp"
 #include "transports/tls.hpp"
 
 namespace gateway {
@@ -23,6 +24,7 @@ namespace gateway {
 [[nodiscard]] ntp_shim::ClientPolicy client_policy(const Tunnel& tunnel, Random& random);
 [[nodiscard]] ntp_shim::ServerPolicy server_policy(const Tunnel& tunnel, Random& random);
 [[nodiscard]] transports::StreamOptions stream_options(const Tunnel& tunnel);
+[[nodiscard]] transports::DatagramOptions datagram_options(const Tunnel& tunnel);
 [[nodiscard]] transports::AdmissionLimits admission_limits(const Limits& limits);
 
 } // namespace gateway

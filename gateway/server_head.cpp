@@ -138,6 +138,10 @@ void ServerHead::send_reply(const ntp_shim::ToChannel& reply)
     case transports::SendResult::congested:
         shim_.refuse_reply(ntp_shim::DropReason::congested);
         return;
+    case transports::SendResult::oversize:
+        shim_.refuse_reply(ntp_shim::DropReason::oversize);
+        events_.oversize(peer->second.channel->peer(), reply.message.size());
+        return;
     case transports::SendResult::closed:
         shim_.refuse_reply(ntp_shim::DropReason::channel_lost);
         return;
@@ -177,6 +181,11 @@ void ServerHead::on_closed(transports::Channel& channel, const transports::Close
 void ServerHead::on_failed(const transports::Failed& why)
 {
     events_.failed(why);
+}
+
+void ServerHead::on_discarded(const transports::Discarded& record)
+{
+    events_.discarded(record);
 }
 
 void ServerHead::say_goodbye(Peer& peer, Nanoseconds now)

@@ -52,6 +52,7 @@ private:
     void on_end(transports::Channel& from) override;
     void on_closed(transports::Channel& channel, const transports::Closed& why) override;
     void on_failed(const transports::Failed& why) override;
+    void on_discarded(const transports::Discarded& record) override;
     void on_answer(std::span<const std::byte> packet, transports::Instant arrival) override;
     void on_unasked(std::size_t count) override;
     void on_unreachable(const std::string& text) override;

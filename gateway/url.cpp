@@ -126,7 +126,7 @@ public:
         }
         url_ = std::move(std::get<ParsedUrl>(parsed));
         if (url_.scheme == "ntp") {
-            return url_problem("ntp:// is for query only (expected tls://)");
+            return url_problem("ntp:// is for query only (expected tls:// or dtls://)");
         }
         if (auto why = why_absent("tunnels.channel", url_.scheme)) {
             return url_problem(std::move(*why));

@@ -24,6 +24,7 @@ constexpr auto kNames = std::to_array<Named>({
     {DropReason::exchange_limit, "exchange_limit"},
     {DropReason::raw_busy, "raw_busy"},
     {DropReason::congested, "congested"},
+    {DropReason::oversize, "oversize"},
     {DropReason::too_old, "too_old"},
     {DropReason::too_late, "too_late"},
     {DropReason::replaced, "replaced"},

@@ -23,6 +23,7 @@ enum class DropReason : std::uint8_t {
     exchange_limit, // exchanges
     raw_busy,       // raw framing: every channel has its one exchange outstanding
     congested,      // the carrier takes no more without queueing what would be out of date
+    oversize,       // the carrier's path takes no packet of this length in one piece
     // age
     too_old,      // held longer than max-age
     too_late,     // the exchange's max-round-trip had passed
