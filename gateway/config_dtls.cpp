@@ -1,5 +1,9 @@
 #include "gateway/config_tunnel.hpp"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "gateway/config_values.hpp"
@@ -7,6 +11,49 @@
 #include "transports/dtls.hpp"
 
 namespace gateway {
+
+namespace {
+
+using transports::TlsPolicy;
+
+const YamlNode* member(const YamlNode& map, std::string_view key)
+{
+    const auto found = std::ranges::find(map.children, key, &YamlNode::name);
+    return map.kind == YamlNode::Kind::map && found != map.children.end() ? &*found : nullptr;
+}
+
+// Whether the block names something that `other` offers and `own` does not.
+bool needs_other(const YamlNode& block, const TlsPolicy& own, const TlsPolicy& other)
+{
+    constexpr std::array kLists = {std::pair{std::string_view{"versions"}, &TlsPolicy::versions},
+                                   std::pair{std::string_view{"suites"}, &TlsPolicy::suites}};
+    return std::ranges::any_of(kLists, [&](const auto& list) {
+        const auto* const written = member(block, list.first);
+        return written != nullptr && std::ranges::any_of(written->children, [&](const YamlNode& item) {
+                   const auto has = [&](const TlsPolicy& policy) {
+                       return std::ranges::count(policy.*list.second, item.text) > 0;
+                   };
+                   return has(other) && !has(own);
+               });
+    });
+}
+
+} // namespace
+
+std::optional<ChannelKind> choose_channel(const Value& tls, Framing framing, const Profile& profile)
+{
+    const auto fits = [&](ChannelKind channel) {
+        const bool datagrams = channel == ChannelKind::dtls;
+        if ((!datagrams && channel != ChannelKind::tls) || (datagrams && framing == Framing::raw)) {
+            return false;
+        }
+        const auto& own = datagrams ? profile.dtls : profile.tls;
+        const auto& other = datagrams ? profile.tls : profile.dtls;
+        return tls.node == nullptr || !needs_other(*tls.node, own, other);
+    };
+    const auto chosen = std::ranges::find_if(profile.order, fits);
+    return chosen == profile.order.end() ? std::nullopt : std::optional{*chosen};
+}
 
 void read_dtls(const Value& block, const LoadContext& context, TunnelDraft& draft)
 {

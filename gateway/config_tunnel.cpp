@@ -134,15 +134,10 @@ private:
             }
             return;
         }
-        const auto& order = context_.profile.order;
         const bool other_block = section_.has("ssh") || section_.has("mac") || section_.has("nts");
         if (section_.has("tls")) {
             draft_.tunnel.channel_chosen = true;
-            const auto chosen = std::find_if(order.begin(), order.end(), [&](ChannelKind candidate) {
-                return candidate == ChannelKind::tls ||
-                       (candidate == ChannelKind::dtls && draft_.tunnel.framing != Framing::raw);
-            });
-            if (chosen != order.end()) {
+            if (const auto chosen = choose_channel(section_.find("tls"), draft_.tunnel.framing, context_.profile)) {
                 draft_.tunnel.channel = *chosen;
             } else {
                 report_.error(draft_.place, fmt::format("profile {} has no channel for the block tls: that is in this "

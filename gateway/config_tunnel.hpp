@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,10 @@ struct TunnelDraft {
 
 /// The `tls:` block; `draft` knows its role and framing.
 void read_tls(const Value& block, const LoadContext& context, TunnelDraft& draft);
+
+/// What a tunnel without `channel` gets: the first in the profile's order that its `tls:` block could be, and that its
+/// framing and the versions and suites it names leave possible.
+[[nodiscard]] std::optional<ChannelKind> choose_channel(const Value& tls, Framing framing, const Profile& profile);
 
 /// The `dtls:` block; `draft` knows its channel.
 void read_dtls(const Value& block, const LoadContext& context, TunnelDraft& draft);

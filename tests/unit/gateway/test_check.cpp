@@ -54,7 +54,8 @@ TEST_CASE("a valid configuration prints its tunnels, claims and warnings")
     CAPTURE(text);
     CHECK(code == 0);
     CHECK(has_line(text, "tunnel hq"));
-    CHECK(has_line(text, "  channel         tls (chosen by profile modern)"));
+    CHECK(has_line(text, "  channel         dtls (chosen by profile modern)"));
+    CHECK(has_line(text, "  mtu             1200"));
     CHECK(has_line(text, "  channel         tls"));
     CHECK(
         has_line(text, "  claim           tls, under profile modern: every authenticated channel may carry the claim"));
@@ -93,18 +94,22 @@ TEST_CASE("JSON says the same of a valid configuration")
     const auto& client = document["tunnels"].at(0);
     CHECK(client["name"] == "hq");
     CHECK(client["role"] == "client");
-    CHECK(client["channel"] == "tls");
+    CHECK(client["channel"] == "dtls");
+    CHECK(client["mtu"] == 1200);
     CHECK(client["channel-chosen"] == true);
     CHECK(client["framing"] == "v1");
-    CHECK(client["claim"] == "tls, under profile modern: every authenticated channel may carry the claim");
+    CHECK(client["claim"] == "dtls, under profile modern: every authenticated channel may carry the claim");
     CHECK(client["listen"] == Json{"127.0.0.2:123"});
     CHECK(client["connect"] == Json{"gw1.example.org:4461", "gw2.example.org:5"});
     CHECK(client["timing"]["max-round-trip"] == "1s");
-    CHECK(client["tls"]["suites"].size() == 9);
+    CHECK(client["tls"]["versions"] == Json{"DTLS1.2"});
+    CHECK(client["tls"]["suites"].size() == 6);
     const auto& server = document["tunnels"].at(1);
     CHECK(server["upstream"] == "clock, stratum 10, free-running");
     CHECK(server["tls"]["client-certificate"] == "required");
+    CHECK(server["tls"]["suites"].size() == 9);
     CHECK_FALSE(server.contains("connect"));
+    CHECK_FALSE(server.contains("mtu"));
 }
 
 TEST_CASE("JSON is one document on failure too")

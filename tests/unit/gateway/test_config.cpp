@@ -141,16 +141,18 @@ TEST_CASE("defaults are those of the design")
     const auto& tunnel = loaded.config->tunnels.at(0);
     CHECK(tunnel.timing.max_age == milliseconds{500});
     CHECK(tunnel.timing.max_round_trip == milliseconds{1000});
-    CHECK(tunnel.channel == ChannelKind::tls);
+    CHECK(tunnel.channel == ChannelKind::dtls);
     CHECK(tunnel.channel_chosen);
+    CHECK(tunnel.mtu == 1200);
+    CHECK(tunnel.tls.datagrams);
     CHECK(tunnel.framing == Framing::v1);
     CHECK(tunnel.tls.alpn == "ntpgate/1");
     CHECK(tunnel.tls.role == transports::TlsRole::client);
     CHECK(tunnel.tls.revocation == transports::Revocation::soft);
     CHECK(tunnel.tls.check_time);
-    CHECK(tunnel.tls.policy.versions == std::vector<std::string>{"TLS1.3", "TLS1.2"});
+    CHECK(tunnel.tls.policy.versions == std::vector<std::string>{"DTLS1.2"});
     CHECK(tunnel.connect.at(0).text() == "gw.example.org:4461");
-    CHECK(tunnel.claim == "tls, under profile modern: every authenticated channel may carry the claim");
+    CHECK(tunnel.claim == "dtls, under profile modern: every authenticated channel may carry the claim");
     CHECK(loaded.config->profile == "modern");
 }
 
@@ -227,6 +229,23 @@ TEST_CASE("a tunnel lowers the limits of the process and never raises them")
     CHECK_FALSE(valid("10", "0")); // no limit
     CHECK(valid("0", "11"));
     CHECK(valid("0", "0"));
+}
+
+TEST_CASE("the profile chooses among what the tls block leaves possible")
+{
+    const ConfigFolder folder;
+    const auto chosen = [&](const std::string& more) {
+        const auto loaded = folder.load(client_with(more));
+        REQUIRE_MESSAGE(loaded.config, listing(loaded.errors));
+        CHECK(loaded.config->tunnels.at(0).channel_chosen);
+        return loaded.config->tunnels.at(0).channel;
+    };
+    CHECK(chosen("tls: {ca: ca.pem}") == ChannelKind::dtls);
+    CHECK(chosen("tls: {ca: ca.pem, versions: [DTLS1.2]}") == ChannelKind::dtls);
+    CHECK(chosen("tls: {ca: ca.pem, versions: [TLS1.2]}") == ChannelKind::tls);
+    CHECK(chosen("tls: {ca: ca.pem, suites: [TLS_AES_128_GCM_SHA256], versions: [TLS1.3]}") == ChannelKind::tls);
+    CHECK(chosen("tls: {ca: ca.pem, suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]}") == ChannelKind::dtls);
+    CHECK(chosen("tls: {ca: ca.pem}\n  framing: raw") == ChannelKind::tls);
 }
 
 TEST_CASE("a tunnel narrows its profile in its own order")

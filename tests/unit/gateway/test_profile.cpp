@@ -140,15 +140,16 @@ TEST_CASE("a path names a file in place of a built-in profile, and a word withou
 TEST_CASE("a tunnel obeys the profile of its file")
 {
     const ConfigFolder folder;
-    const auto with_profile = [&](const std::string& piece, const std::string& replacement, const std::string& tls) {
+    const auto with_profile = [&](const std::string& piece, const std::string& replacement, const std::string& tls,
+                                  const std::string& channel = "channel: tls, ") {
         auto text = modern_text();
         text.replace(text.find(piece), piece.size(), replacement);
         folder.write("own.yaml", text);
         return listing(
             folder
                 .load("profile: own.yaml\ntunnels:\n- {name: a, role: server, listen: 127.0.0.1:0, upstream: "
-                      "clock, tls: {" +
-                      tls + "}}\n")
+                      "clock, " +
+                      channel + "tls: {" + tls + "}}\n")
                 .errors);
     };
     const std::string own = "certificate: server.pem, key: server.key, ca: ca.pem";
@@ -164,7 +165,7 @@ TEST_CASE("a tunnel obeys the profile of its file")
                        "requirement: FCS_NTP_EXT.1.2\n  claimable: [nts, dtls, ssh, mac]\n  supplementary: [tls]", own)
               .find("FCS_NTP_EXT.1.2: channel tls cannot carry the claim under modern (expected one of nts, dtls") !=
           std::string::npos);
-    CHECK(with_profile("order: [nts, dtls, tls,", "order: [nts, dtls,", own)
+    CHECK(with_profile("order: [nts, dtls, tls,", "order: [nts,", own, "")
               .find("profile modern has no channel for the block tls:") != std::string::npos);
 }
 

@@ -164,7 +164,7 @@ TEST_CASE("what is wrong with an option is said of the option")
 
 TEST_CASE("channels of later versions are refused by name")
 {
-    for (const std::string scheme : {"dtls", "ssh", "mac", "nts"}) {
+    for (const std::string scheme : {"ssh", "mac", "nts"}) {
         const auto expected = "command line: URL: channel " + scheme + " is not in this version";
         CHECK(refusal(client_yaml({scheme + "://gw", kClientOptions})).starts_with(expected));
         CHECK(refusal(server_yaml({scheme + "://*", {{"upstream", {"clock"}}}})).starts_with(expected));
