@@ -104,6 +104,7 @@ SendResult DtlsAssociation::send(std::span<const std::byte> message)
         turn_end_.request(); // the engine has failed; the channel ends there
         return SendResult::closed;
     }
+    turn_end_.request(); // before the socket's own: what leaves is told before it is gone
     transmit_output();
     return SendResult::sent;
 }
@@ -142,6 +143,8 @@ void DtlsAssociation::end(CloseReason why, const std::string& text)
 void DtlsAssociation::at_turn_end()
 {
     if (state_ == State::open) {
+        handler_->on_leaving(*this);
+        path_->flush();
         follow_engine();
     }
     if (state_ != State::closing) {
