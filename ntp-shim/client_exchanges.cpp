@@ -194,7 +194,7 @@ void ClientExchanges::open_channel(ChannelNumber number, const ChannelSeed& seed
     channels_.emplace(number, ClientChannel{.number = number,
                                             .next_id = seed.first_id,
                                             .stamp_offset = seed.stamp_offset,
-                                            .liveness = Liveness(now.boot),
+                                            .liveness = Liveness(now.boot, policy_.max_round_trip),
                                             .open = {},
                                             .answered = {}});
 }

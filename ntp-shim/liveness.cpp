@@ -7,7 +7,7 @@ namespace ntp_shim {
 namespace {
 
 constexpr auto kNever = Nanoseconds::max();
-constexpr unsigned kPingsBeforeDeath = 2;
+constexpr unsigned kPingsBeforeDeath = 3;
 
 } // namespace
 
@@ -69,7 +69,7 @@ Liveness::Due Liveness::due(std::optional<Nanoseconds> oldest, Nanoseconds keepa
 {
     if (last_ping_ && pings_unanswered_ > 0) {
         const auto what = pings_unanswered_ < kPingsBeforeDeath ? Health::ping_due : Health::dead;
-        return {.at = *last_ping_ + kPingInterval, .what = what};
+        return {.at = *last_ping_ + ping_wait(), .what = what};
     }
     const auto silent_at = in_doubt_ && alive_since_ && !is_silent_ ? *alive_since_ + kPingInterval : kNever;
     auto ping_at = keepalive > Nanoseconds::zero() ? last_heard_ + keepalive : kNever;
@@ -91,6 +91,11 @@ Liveness::Due Liveness::due(std::optional<Nanoseconds> oldest, Nanoseconds keepa
 Nanoseconds Liveness::patience() const noexcept
 {
     return std::max(kMinPatience, best_round_trip_ ? 4 * *best_round_trip_ : Nanoseconds::zero());
+}
+
+Nanoseconds Liveness::ping_wait() const noexcept
+{
+    return best_round_trip_ ? std::max(kMinPingWait, *best_round_trip_) : first_wait_;
 }
 
 void Liveness::note_round_trip(Nanoseconds round_trip) noexcept

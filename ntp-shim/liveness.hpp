@@ -1,10 +1,14 @@
 // Whether one channel's peer is alive and its daemon answers (design 12): when to ping, and when to give up.
 //
-//   request unanswered for max(4 x best round trip, 200 ms), or lost --> ping --300 ms--> ping --300 ms--> dead
+//   request unanswered for max(4 x best round trip, 200 ms), or lost --> ping --wait--> ping --wait--> ping --wait--> dead
 //   pong, and 300 ms later still no reply                            --> upstream_silent, once; then a ping a second
 //   nothing received for `keepalive`                                 --> ping, and on as above
+//
+// The wait is the best round trip, 200 ms at least; half of max-round-trip while no round trip is known. So a slow path
+// keeps its channel, and one that loses a datagram in five does not lose it with two of them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -18,11 +22,14 @@ namespace ntp_shim {
 class Liveness {
 public:
     static constexpr Nanoseconds kMinPatience = std::chrono::milliseconds{200};
-    static constexpr Nanoseconds kPingInterval = std::chrono::milliseconds{300};
+    static constexpr Nanoseconds kMinPingWait = std::chrono::milliseconds{200};
+    static constexpr Nanoseconds kPingInterval = std::chrono::milliseconds{300}; // of answered ones
     static constexpr Nanoseconds kSilentPingInterval = std::chrono::seconds{1};
     static constexpr Nanoseconds kMinPingSpacing = std::chrono::milliseconds{100}; // ten a second (design 5)
 
-    explicit Liveness(Nanoseconds opened) noexcept : last_heard_(opened) {}
+    Liveness(Nanoseconds opened, Nanoseconds max_round_trip) noexcept
+        : first_wait_(std::max(max_round_trip / 2, kMinPingWait)), last_heard_(opened)
+    {}
 
     /// Anything the peer sent: it is alive.
     void heard(Nanoseconds boot) noexcept;
@@ -56,8 +63,10 @@ private:
     };
     [[nodiscard]] Due due(std::optional<Nanoseconds> oldest, Nanoseconds keepalive) const noexcept;
     [[nodiscard]] Nanoseconds patience() const noexcept;
+    [[nodiscard]] Nanoseconds ping_wait() const noexcept;
     void note_round_trip(Nanoseconds round_trip) noexcept;
 
+    Nanoseconds first_wait_;
     Nanoseconds last_heard_;
     std::optional<Nanoseconds> best_round_trip_;
     std::optional<Nanoseconds> last_ping_;

@@ -350,19 +350,20 @@ TEST_CASE("a pong answers a ping of ours, once; pings take ids from the same seq
     CHECK(rig.shim.make_ping(9, at(1s)).empty());
 }
 
-TEST_CASE("an unanswered request leads to pings, and two unanswered pings to death")
+TEST_CASE("an unanswered request leads to pings, and three unanswered pings to death")
 {
     Asked rig;
     CHECK(rig.shim.health(1, kNoKeepalive, at(200ms - 1ns)) == Health::good);
     CHECK(rig.shim.next_deadline(kNoKeepalive) == at(200ms).boot);
     CHECK(rig.shim.health(1, kNoKeepalive, at(200ms)) == Health::ping_due);
     CHECK_FALSE(rig.shim.make_ping(1, at(200ms)).empty());
-    CHECK(rig.shim.health(1, kNoKeepalive, at(499ms)) == Health::good);
-    CHECK(rig.shim.health(1, kNoKeepalive, at(500ms)) == Health::ping_due);
-    CHECK_FALSE(rig.shim.make_ping(1, at(500ms)).empty());
-    CHECK(rig.shim.next_deadline(kNoKeepalive) == at(800ms).boot);
-    CHECK(rig.shim.health(1, kNoKeepalive, at(800ms)) == Health::dead);
-    CHECK(rig.shim.health(2, kNoKeepalive, at(800ms)) == Health::good); // no such channel
+    for (const auto next : {700ms, 1200ms}) {
+        CHECK(rig.shim.health(1, kNoKeepalive, at(next - 1ms)) == Health::good);
+        CHECK(rig.shim.health(1, kNoKeepalive, at(next)) == Health::ping_due);
+        CHECK_FALSE(rig.shim.make_ping(1, at(next)).empty());
+    }
+    CHECK(rig.shim.health(1, kNoKeepalive, at(1700ms)) == Health::dead);
+    CHECK(rig.shim.health(2, kNoKeepalive, at(1700ms)) == Health::good); // no such channel
 }
 
 TEST_CASE("a channel is heard from by its replies, also those that are refused")
@@ -370,11 +371,12 @@ TEST_CASE("a channel is heard from by its replies, also those that are refused")
     Asked rig;
     const auto late = rig.frame(packet(rig.good()));
     CHECK_FALSE(rig.shim.make_ping(1, at(200ms)).empty());
-    CHECK_FALSE(rig.shim.make_ping(1, at(500ms)).empty());
-    rig.expire(1001ms);
-    CHECK(rig.shim.health(1, kNoKeepalive, at(1001ms)) == Health::dead);
-    CHECK(rig.receive(late, 1002ms) == "no_exchange");
-    CHECK(rig.shim.health(1, kNoKeepalive, at(1002ms)) != Health::dead);
+    CHECK_FALSE(rig.shim.make_ping(1, at(700ms)).empty());
+    CHECK_FALSE(rig.shim.make_ping(1, at(1200ms)).empty());
+    rig.expire(1201ms);
+    CHECK(rig.shim.health(1, kNoKeepalive, at(1700ms)) == Health::dead);
+    CHECK(rig.receive(late, 1701ms) == "no_exchange");
+    CHECK(rig.shim.health(1, kNoKeepalive, at(1702ms)) != Health::dead);
 }
 
 TEST_CASE("answered pings and lost requests are a silent upstream, until a reply")

@@ -13,7 +13,7 @@ constexpr Nanoseconds kKeepalive = 25s;
 
 /// A channel opened at 0 s, its oldest unanswered request, and what it is told.
 struct Watched {
-    Liveness liveness{at(0s).boot};
+    Liveness liveness{at(0s).boot, 1s};
     std::optional<Nanoseconds> oldest;
     std::uint32_t next_id = 100;
 
@@ -80,17 +80,43 @@ TEST_CASE("a pong's round trip counts as well")
     CHECK(channel.check(2400ms) == Health::ping_due);
 }
 
-TEST_CASE("two pings unanswered 300 ms apart are death")
+TEST_CASE("three pings unanswered 200 ms apart are death")
 {
     Watched channel;
+    channel.answer(500ms, 3ms);
     channel.ask(1s);
     channel.ping(1200ms);
-    CHECK(channel.check(1500ms - 1ns) == Health::good);
-    CHECK(channel.check(1500ms) == Health::ping_due);
-    channel.ping(1500ms);
+    CHECK(channel.check(1400ms - 1ns) == Health::good);
+    CHECK(channel.check(1400ms) == Health::ping_due);
+    channel.ping(1400ms);
+    CHECK(channel.check(1600ms) == Health::ping_due);
+    channel.ping(1600ms);
     CHECK(channel.check(1800ms - 1ns) == Health::good);
     CHECK(channel.next() == 1800ms);
     CHECK(channel.check(1800ms) == Health::dead);
+}
+
+TEST_CASE("a slow path keeps its channel: the wait is its best round trip")
+{
+    Watched channel;
+    channel.answer(1s, 900ms);
+    channel.ask(2s);
+    CHECK(channel.check(5600ms) == Health::ping_due); // 4 x 900 ms later
+    channel.ping(5600ms);
+    CHECK(channel.check(6500ms - 1ns) == Health::good);
+    CHECK(channel.check(6500ms) == Health::ping_due);
+}
+
+TEST_CASE("while no round trip is known the wait is half of the longest that is allowed")
+{
+    Liveness liveness(at(0s).boot, 4s);
+    liveness.ping_sent(1, at(1s), std::nullopt);
+    CHECK(liveness.check(std::nullopt, kKeepalive, at(3s - 1ns).boot) == Health::good);
+    CHECK(liveness.check(std::nullopt, kKeepalive, at(3s).boot) == Health::ping_due);
+    Liveness hasty(at(0s).boot, 10ms);
+    hasty.ping_sent(1, at(1s), std::nullopt);
+    CHECK(hasty.check(std::nullopt, kKeepalive, at(1200ms - 1ns).boot) == Health::good);
+    CHECK(hasty.check(std::nullopt, kKeepalive, at(1200ms).boot) == Health::ping_due);
 }
 
 TEST_CASE("death is noticed though no request is open any more")
@@ -99,9 +125,11 @@ TEST_CASE("death is noticed though no request is open any more")
     channel.ask(1s);
     channel.ping(1200ms);
     channel.lose();
-    CHECK(channel.check(1500ms) == Health::ping_due);
-    channel.ping(1500ms);
-    CHECK(channel.check(1800ms) == Health::dead);
+    CHECK(channel.check(1700ms) == Health::ping_due);
+    channel.ping(1700ms);
+    CHECK(channel.check(2200ms) == Health::ping_due);
+    channel.ping(2200ms);
+    CHECK(channel.check(2700ms) == Health::dead);
 }
 
 TEST_CASE("a request lost before patience ends asks for a ping as well, once")
@@ -115,7 +143,7 @@ TEST_CASE("a request lost before patience ends asks for a ping as well, once")
     CHECK(channel.check(1399ms) == Health::good);
 }
 
-TEST_CASE("the pong to either ping saves the channel, and counts once")
+TEST_CASE("the pong to any ping saves the channel, and counts once")
 {
     Watched channel;
     channel.ask(1s);
@@ -209,7 +237,7 @@ TEST_CASE("an idle channel's ping is no reason to call the upstream silent")
 
 TEST_CASE("no keepalive, nothing due")
 {
-    Liveness liveness(at(0s).boot);
+    Liveness liveness(at(0s).boot, 1s);
     CHECK(liveness.check(std::nullopt, 0ns, at(1000h).boot) == Health::good);
     CHECK(liveness.next(std::nullopt, 0ns) == Nanoseconds::max());
 }
