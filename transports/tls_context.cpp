@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 
 #include "transports/tls_own.hpp"
@@ -55,6 +56,17 @@ const SSL_METHOD* method_of(const TlsSettings& settings)
         return settings.role == TlsRole::client ? DTLS_client_method() : DTLS_server_method();
     }
     return settings.role == TlsRole::client ? TLS_client_method() : TLS_server_method();
+}
+
+/// dtls_wire.cpp has OpenSSL's timer in its hand; from 3.2 on it is elsewhere.
+void check_timer(Problems& problems)
+{
+    if (OPENSSL_version_major() != 3 || OPENSSL_version_minor() > 1) {
+        problems.push_back(
+            {"versions", std::string{"DTLS needs OpenSSL 3.0 or 3.1, whose timer a step of the wall clock "
+                                     "can be kept from; this is "} +
+                             OpenSSL_version(OPENSSL_VERSION)});
+    }
 }
 
 void check_versions(const TlsSettings& settings, Problems& problems)
@@ -155,6 +167,7 @@ std::variant<std::shared_ptr<const TlsContext>, Problems> TlsContext::create(con
     }
     set_protections(*library);
     if (settings.datagrams) {
+        check_timer(problems);
         SSL_CTX_set_options(library.get(), SSL_OP_NO_QUERY_MTU | SSL_OP_COOKIE_EXCHANGE);
     }
     SSL_CTX_set_verify(library.get(), verify_mode(settings), nullptr);

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/support/datagram_pair.hpp"
+#include "tests/support/wall_clock.hpp"
 #include "transports/dtls_record.hpp"
 
 using namespace std::chrono_literals;
@@ -113,6 +114,47 @@ TEST_CASE(
         CHECK(pair.sent_to_server.size() == sent + 1);
     }
     CHECK(due == std::vector<Nanoseconds>{100ms, 300ms, 700ms, 1500ms, 2300ms, 3100ms});
+}
+
+TEST_CASE("a step of the wall clock changes nothing, at whatever moment of the handshake or the traffic it comes")
+{
+    using Times = std::vector<std::pair<Nanoseconds, std::size_t>>;
+    // What leaves the client, and when, though the first two of its datagrams and of the server's are lost.
+    const auto play = [](std::chrono::seconds before, std::chrono::seconds after, std::size_t at) {
+        DatagramScene scene;
+        support::SteppedWallClock wall{before};
+        Times times;
+        Nanoseconds begun{};
+        DatagramPair* running = nullptr;
+        DatagramPair pair{scene, [&](Towards to, std::size_t index, const Datagram&) {
+                              times.emplace_back(running->now - begun, static_cast<std::size_t>(to));
+                              if (times.size() == at) {
+                                  wall.step(after);
+                              }
+                              return index < 2 ? std::vector<Nanoseconds>{} : std::vector<Nanoseconds>{5ms};
+                          }};
+        running = &pair;
+        begun = pair.now;
+        CHECK(pair.agree());
+        CHECK(talk(pair));
+        return times;
+    };
+    const unsigned long readings = support::wall_clock_readings();
+    const Times still = play(0s, 0s, 0);
+    CHECK(support::wall_clock_readings() > readings); // or this test steps a clock that nobody reads
+    REQUIRE(still.size() > 6);
+    for (const auto step : {std::chrono::seconds{1h}, std::chrono::seconds{-1h}, std::chrono::seconds{24h * 3650}}) {
+        for (std::size_t at = 1; at <= still.size(); ++at) {
+            CAPTURE(step.count());
+            CAPTURE(at);
+            CHECK(play(0s, step, at) == still);
+        }
+    }
+    // A machine that begins in 1970, or before it.
+    const auto epoch = -std::chrono::duration_cast<std::chrono::seconds>(read_wall());
+    for (const auto begin : {epoch, epoch - 1s, epoch - 10h}) {
+        CHECK(play(begin, 0s, 3) == still);
+    }
 }
 
 TEST_CASE("the handshake completes though a fifth of all datagrams is lost")
