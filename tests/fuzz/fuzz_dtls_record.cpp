@@ -66,8 +66,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
     }
     if (const auto random = transports::client_random_of(datagram)) {
-        const auto found = std::ranges::search(datagram, *random);
-        require(!found.empty() || size == 0, "a random that stands nowhere");
+        const auto found = std::search(datagram.begin(), datagram.end(), random->begin(), random->end());
+        require(found != datagram.end(), "a random that stands nowhere");
         require(datagram.size() >= transports::kRecordHeader + 14 + random->size(), "a ClientHello too short for one");
     }
     return 0;

@@ -13,6 +13,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from support import gateway  # noqa: E402
 from support.daemons import Chronyd  # noqa: E402
 from support.gateway import NTPGATE, Gateway, write_config  # noqa: E402
 from support.netns import Network  # noqa: E402
@@ -62,6 +63,13 @@ def trial_pki() -> Iterator[TrialPki]:
     path = new_folder()
     yield TrialPki(path)
     shutil.rmtree(path)
+
+
+@pytest.fixture(params=["tls", "dtls"])
+def either_channel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs once over each channel that takes the same tls block; its name."""
+    monkeypatch.setattr(gateway, "CHANNEL", request.param)
+    return request.param
 
 
 @pytest.fixture

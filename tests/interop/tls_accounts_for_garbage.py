@@ -54,6 +54,7 @@ def pair(start, trial_pki, chronyd):
     return server, client
 
 
+@pytest.mark.usefixtures("either_channel")
 def test_datagrams_at_the_client_role(pair):
     server, client = pair
     garbage = Garbage(SEED)
@@ -162,6 +163,7 @@ def ask_and_look(asked: Gateway, watched: Gateway, answered: list[int]) -> None:
     steady.check()
 
 
+@pytest.mark.usefixtures("either_channel")
 def test_datagrams_from_the_daemon(start, trial_pki):
     garbage = Garbage(SEED)
     answered: list[int] = []
