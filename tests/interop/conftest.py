@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support import gateway  # noqa: E402
 from support.daemons import Chronyd  # noqa: E402
 from support.gateway import NTPGATE, Gateway, write_config  # noqa: E402
+from support.impairment import Link  # noqa: E402
 from support.netns import Network  # noqa: E402
 from support.pki import TrialPki  # noqa: E402
 from support.processes import Supervisor  # noqa: E402
@@ -83,6 +84,15 @@ def network() -> Iterator[Network]:
     own = Network()
     yield own
     own.end()
+
+
+@pytest.fixture
+def link(network: Network) -> Iterator[Link]:
+    """Joins `network`, on its left, to another one."""
+    right = Network(beside=network)
+    with Link(network, right) as joined:
+        yield joined
+    right.end()
 
 
 @pytest.fixture

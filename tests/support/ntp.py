@@ -96,11 +96,12 @@ class Heard:
 class Client:
     """One local client on one socket: it keeps its open questions and judges every datagram."""
 
-    def __init__(self, server: tuple[str, int], source: str = "127.0.0.1") -> None:
+    def __init__(self, server: tuple[str, int], source: str = "127.0.0.1", own: socket.socket | None = None) -> None:
+        """`own` is a bound socket to use, of another network perhaps."""
         self.server = server
-        self.socket = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = own or socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        if ":" not in server[0]:
+        if own is None and ":" not in server[0]:
             self.socket.bind((source, 0))
         self.socket.setblocking(False)
         self.open: dict[int, int] = {}  # transmit stamp -> wall clock at sending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -11,8 +12,8 @@ from support import ntp
 class Prober:
     """Asks every `every` seconds from one socket in a thread of its own, until `stop`."""
 
-    def __init__(self, server: tuple[str, int], every: float = 0.04) -> None:
-        self._client = ntp.Client(server)
+    def __init__(self, server: tuple[str, int], every: float = 0.04, own: socket.socket | None = None) -> None:
+        self._client = ntp.Client(server, own=own)
         self._every = every
         self._stopping = False
         self.asked = 0
@@ -45,7 +46,11 @@ class Prober:
     def answered_since(self, moment: float) -> int:
         return sum(1 for each in list(self._answered) if each >= moment)
 
-    def stop(self) -> None:
+    def ask_no_more(self) -> None:
+        """What is still under way is waited for by `stop`, so that several may wait at once."""
         self._stopping = True
+
+    def stop(self) -> None:
+        self.ask_no_more()
         self._thread.join(10)
         self._client.socket.close()

@@ -15,12 +15,15 @@ Address = tuple[str, int]
 class Daemon:
     """`answer(daemon, request, from)` may call `say` as often and as late as it likes."""
 
-    def __init__(self, answer: Callable[[Daemon, bytes, Address], None] | None = None, port: int = 0) -> None:
+    def __init__(self, answer: Callable[[Daemon, bytes, Address], None] | None = None, port: int = 0,
+                 own: socket.socket | None = None) -> None:
+        """`own` is a bound socket to use, of another network perhaps."""
         self.answer = answer or Daemon.honestly
         self.heard: list[bytes] = []
         self.offset = 0.0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", port))
+        self._socket = own or socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        if own is None:
+            self._socket.bind(("127.0.0.1", port))
         self._socket.settimeout(0.1)
         self.address: Address = self._socket.getsockname()
         self._stopping = False
