@@ -124,9 +124,17 @@ class Gateway(Process):
             previous = hashlib.sha256(line.encode()).hexdigest()
 
 
+class _WithoutAliases(yaml.SafeDumper):
+    """Writes a value that occurs twice twice: configuration files know no aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def write_config(path: Path, tunnels: list[Json], **top: object) -> Path:
     """A configuration file; keyword arguments are its other keys, with _ for -."""
-    path.write_text(yaml.safe_dump(tunnel({}, top) | {"tunnels": tunnels}, sort_keys=False), encoding="utf-8")
+    text = yaml.dump(tunnel({}, top) | {"tunnels": tunnels}, Dumper=_WithoutAliases, sort_keys=False)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
