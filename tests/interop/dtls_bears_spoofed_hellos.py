@@ -1,7 +1,8 @@
-"""A hundred thousand ClientHellos from addresses that nobody has cost no memory, no signature and no real client."""
+"""Strangers who say hello cost no memory and no signature, and those who also show where they are only their share."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from support.daemons import Chronyd
 from support.gateway import Gateway, client_tunnel, query, server_tunnel
+from support.hellos import HalfClient
 from support.impairment import Link
 from support.prober import Prober
 from support.processes import Process, eventually
@@ -79,3 +81,41 @@ def test_spoofed_hellos(start, supervisor, folder, trial_pki, link):
     counted = server.finish()["server"]
     assert counted["listener"]["accepted"] == counted["listener"]["opened"] == 1 + newcomers, counted
     assert client.finish()["client"]["channels"]["opened"] == 1
+
+
+def test_one_source_cannot_take_every_place(start, trial_pki, chronyd):
+    """It shows where it is again and again, and then says no more; somebody else is still let in."""
+    hello = first_hello(trial_pki, start)
+    each = 5
+    server = start(server_tunnel(chronyd.text(), trial_pki.server(), channel="dtls", timing={"handshake": "1s"}),
+                   name="server", limits={"half-open": 4 * each, "handshakes-per-second-per-source": each})
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(HalfClient(hello, server.address(), "127.0.0.3")) for _ in range(20 * each)]
+        for stranger in strangers:
+            stranger.prove()
+        newcomer = start(client_tunnel(server.listen(), trial_pki.client(), channel="dtls"), name="newcomer")
+        assert len(newcomer.events("channel_opened")) == 1 and not newcomer.events("channel_failed")
+        listener = server.counters()["listener"]
+        assert listener["refused"].get("handshakes-per-second-per-source", 0) > 0, listener
+        server.wait_counters(lambda now: now["listener"]["pending"] == 0, "every place given back")
+    listener = server.finish()["server"]["listener"]
+    assert listener["opened"] == 1 and set(listener["failed"]) == {"handshake_timeout"}, listener
+    newcomer.finish()
+
+
+def test_many_sources_cannot_take_more_places_than_there_are(start, trial_pki, chronyd):
+    hello = first_hello(trial_pki, start)
+    places = 8
+    server = start(server_tunnel(chronyd.text(), trial_pki.server(), channel="dtls", timing={"handshake": "1s"}),
+                   name="server", limits={"half-open": places})
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(HalfClient(hello, server.address(), f"127.0.1.{number}"))
+                     for number in range(1, 5 * places)]
+        for stranger in strangers:
+            stranger.prove()
+        server.wait_counters(lambda now: now["listener"]["refused"].get("half-open", 0) > 0, "somebody refused")
+        assert server.counters()["listener"]["pending"] <= places
+        newcomer = start(client_tunnel(server.listen(), trial_pki.client(), channel="dtls"), name="newcomer")
+        newcomer.wait_event("channel_opened")  # at the latest when the strangers' time is over
+    newcomer.finish()
+    assert server.finish()["server"]["listener"]["opened"] == 1
