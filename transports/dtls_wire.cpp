@@ -8,6 +8,8 @@
 #include <openssl/bio.h>
 #include <sys/time.h>
 
+#include "transports/dtls_record.hpp"
+
 namespace transports {
 
 namespace {
@@ -18,6 +20,21 @@ constexpr time_t kLongAgo = std::numeric_limits<time_t>::min() / 2;
 
 constexpr long kUdpOverIpv4 = 28;
 constexpr long kUdpOverIpv6 = 48;
+
+/// How many octets of `datagram` are whole records that fit `room`: its first record at least, all of it when that is
+/// none.
+std::size_t whole_records(std::span<const std::byte> datagram, std::size_t room) noexcept
+{
+    std::size_t fit = 0;
+    for (auto rest = datagram; take_record(rest);) {
+        const std::size_t end = datagram.size() - rest.size();
+        if (end > room && fit != 0) {
+            break;
+        }
+        fit = end;
+    }
+    return fit == 0 ? datagram.size() : fit;
+}
 
 } // namespace
 
@@ -42,7 +59,16 @@ std::size_t DatagramWire::read(std::span<std::byte> into) noexcept
 
 void DatagramWire::write(std::span<const std::byte> datagram)
 {
-    out_.emplace_back(datagram.begin(), datagram.end());
+    // OpenSSL 3.0 leaves the nonce and the tag of AEAD suites out of account when it puts a Finished behind what a
+    // datagram holds already, which then is up to 24 octets too long.
+    while (datagram.size() > setting_.payload) {
+        const auto front = datagram.first(whole_records(datagram, setting_.payload));
+        out_.emplace_back(front.begin(), front.end());
+        datagram = datagram.subspan(front.size());
+    }
+    if (!datagram.empty()) {
+        out_.emplace_back(datagram.begin(), datagram.end());
+    }
 }
 
 void DatagramWire::set_timeout(timeval& next) noexcept

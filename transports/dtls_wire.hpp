@@ -51,7 +51,7 @@ public:
 
     // What OpenSSL calls.
     [[nodiscard]] std::size_t read(std::span<std::byte> into) noexcept;
-    void write(std::span<const std::byte> datagram);
+    void write(std::span<const std::byte> datagram); // cut between records when it is too long for the path
     void set_timeout(timeval& next) noexcept;
     [[nodiscard]] const Setting& setting() const noexcept { return setting_; }
 

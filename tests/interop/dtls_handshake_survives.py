@@ -32,17 +32,19 @@ class Flights:
     mtu: int
 
 
-@pytest.fixture(params=["whole", "fragmented"])
-def flights(request, folder) -> Flights:
-    pki = TrialPki(folder)
-    if request.param == "whole":
-        return Flights(pki, 1200)
+def with_long_chains(pki: TrialPki) -> TrialPki:
     between = Authority("between", parent=pki.authority)
     server = between.issue(usages=(SERVER,), rsa_bits=2048)
     client = between.issue(names=("DNS:client.test",), usages=(CLIENT,), rsa_bits=2048)
-    pki.server_certificate, pki.server_key = server.write(folder, "server")
-    pki.client_certificate, pki.client_key = client.write(folder, "client")
-    return Flights(pki, 256)
+    pki.server_certificate, pki.server_key = server.write(pki.folder, "server")
+    pki.client_certificate, pki.client_key = client.write(pki.folder, "client")
+    return pki
+
+
+@pytest.fixture(params=["whole", "fragmented"])
+def flights(request, folder) -> Flights:
+    pki = TrialPki(folder)
+    return Flights(pki, 1200) if request.param == "whole" else Flights(with_long_chains(pki), 256)
 
 
 class World:
@@ -126,6 +128,25 @@ def test_any_one_datagram_may_be_disturbed(flights, start, chronyd):
     counted = world.server.finish()["server"]["listener"]
     # A late or repeated ClientHello begins nothing beside the handshake that it belongs to.
     assert counted["opened"] == len(cases) + 3 and not counted["failed"] and not counted["refused"], counted
+
+
+def test_no_datagram_is_longer_than_the_mtu(folder, start, chronyd):
+    """With each mtu of a range other messages come to stand at the end of a datagram, where a Finished may not fit."""
+    pki = with_long_chains(TrialPki(folder))
+    mtus = {f"mtu{mtu}": mtu for mtu in range(256, 256 + 48)}
+    server = start(*[server_tunnel(chronyd.text(), pki.server(), name=name, channel="dtls", dtls={"mtu": mtu})
+                     for name, mtu in mtus.items()], name="server", limits=LIMITS)
+    with contextlib.ExitStack() as stack:
+        paths = {name: stack.enter_context(UdpPath(server.address(name))) for name in mtus}
+        client = start(*[client_tunnel(paths[name].where, pki.client(), name=name, channel="dtls", dtls={"mtu": mtu})
+                         for name, mtu in mtus.items()], name="client")
+        assert {record["tunnel"] for record in client.events("channel_opened")} == set(mtus)
+        for name, mtu in mtus.items():
+            report = paths[name].report()
+            for direction in DIRECTIONS:
+                assert report[direction]["largest"] <= mtu - IPV4_AND_UDP, (mtu, direction, report)
+        client.finish()
+    server.finish()
 
 
 def test_one_datagram_in_five_may_be_lost(flights, start, chronyd):
