@@ -175,6 +175,8 @@ std::optional<std::span<const std::byte>> DtlsEngine::State::read(const DtlsReco
     if (error == SSL_ERROR_ZERO_RETURN) {
         state = EngineState::ended;
         rest = {};
+    } else if (error == SSL_ERROR_SYSCALL && (SSL_get_shutdown(session.get()) & SSL_SENT_SHUTDOWN) != 0) {
+        // After our close_notify OpenSSL reads nothing but application data and alerts, and has no word for the rest.
     } else if (error != SSL_ERROR_WANT_READ) {
         fail_from_library(result);
     }

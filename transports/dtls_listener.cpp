@@ -239,7 +239,7 @@ void DtlsListener::consider(const Datagram& hello, const Endpoint& endpoint, con
         discarded(Discard::no_association);
         return;
     }
-    if (!listening_) {
+    if (!listening_ || listening_->state() == EngineState::failed) {
         listening_ = DtlsEngine::create(context_, {}, wire_setting(options_, hello.from));
     }
     const bool proven = listening_->listen(hello.bytes, jar_.cookies_for(endpoint.address, endpoint.port, read_boot()));

@@ -162,3 +162,25 @@ def test_a_changed_cookie_is_answered_as_if_there_were_none(server, trial_pki, f
         flight = peer.receive()
         assert flight is not None and len(flight) > len(verify)
         server.wait_counters(lambda counted: counted["listener"]["accepted"] == 1, "an accepted hello")
+
+
+def test_a_client_that_speaks_later_versions_alone_is_refused(server, trial_pki, folder):
+    """Its legacy version says 1.2, and only an extension tells: OpenSSL would answer what it does not understand."""
+    first = stock_dtls.captured_hello(trial_pki.ca, folder / "hello.log")
+    hello = stock_dtls.with_extension(first, 43, b"\x02\xfe\xfc")  # supported_versions: DTLS 1.3
+    with stock_dtls.DatagramSocket(server.address()) as peer:
+        peer.send(hello)
+        verify = peer.receive()
+        assert verify is not None
+        peer.send(stock_dtls.with_cookie(hello, stock_dtls.cookie_of(verify)))
+        alert = peer.receive()
+        assert alert is not None and (alert[0], alert[stock_dtls.RECORD:]) == (21, b"\x02\x46"), alert
+    assert server.wait_event("channel_failed")["reason"] == "protocol_version"
+
+
+def test_a_renegotiation_ends_the_channel(server, trial_pki, folder):
+    identity = (trial_pki.client_certificate, trial_pki.client_key)
+    with stock_dtls.s_client(server.address(), trial_pki.ca, folder / "s_client.log", identity, quiet=False) as peer:
+        server.wait_event("channel_opened")
+        peer.send(b"R\n")
+        assert server.wait_event("channel_closed")["reason"] == "renegotiation"

@@ -51,7 +51,9 @@ tunnels:
     role: server
     listen: 127.0.0.1:14462
     upstream: 127.0.0.1:123
-    channel: dtls                     #! channel: dtls|built
+    channel: dtls
+    framing: raw                      #! framing: raw|tls
+    dtls: {{mtu: 100}}                  #! mtu: range|256
     tls: {{ca: {ca}, certificate: {certificate}, key: {key}}}
 """
 POSITION = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<key>[^:]+): (?P<text>.+)$")

@@ -77,8 +77,9 @@ def identity_arguments(identity: tuple[str, str] | None) -> list[str]:
 
 
 def s_client(address: tuple[str, int], ca: str, log: Path, identity: tuple[str, str] | None = None,
-             *more: str, version: str = "-dtls1_2", alpn: str = ALPN) -> StockPeer:
-    return StockPeer(["openssl", "s_client", version, "-quiet", "-connect", f"{address[0]}:{address[1]}", "-CAfile",
+             *more: str, version: str = "-dtls1_2", alpn: str = ALPN, quiet: bool = True) -> StockPeer:
+    """Not quiet, it obeys the letters of its manual, such as R for a renegotiation."""
+    return StockPeer(["openssl", "s_client", version, *(["-quiet"] if quiet else []), "-connect", f"{address[0]}:{address[1]}", "-CAfile",
                       ca, "-verify_return_error", "-servername", "localhost", *(["-alpn", alpn] if alpn else []),
                       *identity_arguments(identity), *more], log)
 
@@ -140,13 +141,32 @@ def cookie_of(hello_verify_request: bytes) -> bytes:
     return body[3:3 + body[2]]
 
 
+def hello_of(body: bytes, message_number: int) -> bytes:
+    """A record of epoch 0 with one ClientHello."""
+    length = len(body).to_bytes(3, "big")
+    message = b"\x01" + length + message_number.to_bytes(2, "big") + bytes(3) + length + body
+    return b"\x16\xfe\xff\0\0" + message_number.to_bytes(6, "big") + len(message).to_bytes(2, "big") + message
+
+
 def with_cookie(hello: bytes, cookie: bytes) -> bytes:
     """The second ClientHello: the same again as message 1, with the cookie."""
     body = hello[RECORD + MESSAGE:]
-    session = 2 + 32
-    at = session + 1 + body[session]
+    at = cookie_place(body)
     assert body[at] == 0, "a first ClientHello has no cookie"
-    body = body[:at] + bytes([len(cookie)]) + cookie + body[at + 1:]
-    length = len(body).to_bytes(3, "big")
-    message = b"\x01" + length + (1).to_bytes(2, "big") + bytes(3) + length + body
-    return hello[:5] + (1).to_bytes(6, "big") + len(message).to_bytes(2, "big") + message
+    return hello_of(body[:at] + bytes([len(cookie)]) + cookie + body[at + 1:], 1)
+
+
+def cookie_place(body: bytes) -> int:
+    session = 2 + 32
+    return session + 1 + body[session]
+
+
+def with_extension(hello: bytes, kind: int, data: bytes) -> bytes:
+    """The first ClientHello with one more extension."""
+    body = hello[RECORD + MESSAGE:]
+    at = cookie_place(body)
+    at += 1 + body[at]
+    at += 2 + int.from_bytes(body[at:at + 2], "big")  # suites
+    at += 1 + body[at]  # compression methods
+    extensions = body[at + 2:] + kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+    return hello_of(body[:at] + len(extensions).to_bytes(2, "big") + extensions, 0)
