@@ -90,6 +90,7 @@ def test_the_median_offset_is_the_direct_one(start, trial_pki, chronyd, pause):
     assert False, [f"{each * 1e6:.1f} us" for each in rounds]
 
 
+@pytest.mark.usefixtures("either_channel")
 def test_the_request_that_waits_for_the_handshake_is_as_right_as_later_ones(start, trial_pki, chronyd):
     upstream, port = chronyd.text(), free_port(socket.SOCK_STREAM)
     client = start(client_tunnel(f"127.0.0.1:{port}", trial_pki.client()), name="client", limits=UNLIMITED)
