@@ -126,8 +126,10 @@ def test_any_one_datagram_may_be_disturbed(flights, start, chronyd):
     for at in range(0, len(cases), AT_ONCE):
         walk(world, cases[at:at + AT_ONCE])
     counted = world.server.finish()["server"]["listener"]
-    # A late or repeated ClientHello begins nothing beside the handshake that it belongs to.
-    assert counted["opened"] == len(cases) + 3 and not counted["failed"] and not counted["refused"], counted
+    # A late or repeated ClientHello begins nothing beside the channel it belongs to; one that comes after that channel's
+    # end is as good as new, and its handshake runs out of time.
+    assert counted["opened"] == len(cases) + 3 and not counted["refused"], counted
+    assert set(counted["failed"]) <= {"handshake_timeout"}, counted
 
 
 def test_no_datagram_is_longer_than_the_mtu(folder, start, chronyd):
