@@ -11,7 +11,7 @@ from pathlib import Path
 from support.daemons import Chronyd
 from support.gateway import Gateway, client_tunnel, query, server_tunnel
 from support.hellos import HalfClient
-from support.impairment import Link
+from support.impairment import UDP, Link
 from support.prober import Prober
 from support.processes import Process, eventually
 
@@ -62,7 +62,7 @@ def test_spoofed_hellos(start, supervisor, folder, trial_pki, link):
     client = start(client_tunnel(server.listen(), trial_pki.client(), channel="dtls"), name="client",
                    prefix=link.left.prefix)
     assert outcome(flood(supervisor, link, server, hello, WARM_UP))["sent"] == WARM_UP
-    before = server.resident()
+    before, heard_before = server.resident(), link.report()["down"]["flows"][UDP]["received"]
 
     own = link.left.socket(socket.SOCK_DGRAM, "127.0.0.1")
     with Prober(client.address(), own=own) as prober:
@@ -77,6 +77,8 @@ def test_spoofed_hellos(start, supervisor, folder, trial_pki, link):
 
     assert said["sent"] == MANY and set(said["answers"]) == {"hello_verify_request"}, said
     assert said["answers"]["hello_verify_request"] >= 0.9 * (MANY - said["to_victim"]), said
+    heard = link.report()["down"]["flows"][UDP]["received"] - heard_before
+    assert heard >= 0.9 * said["to_victim"], "the victim's hellos never came to the server"
     assert said["longest"] < said["length"], "an answer longer than its question is a weapon"
     counted = server.finish()["server"]
     assert counted["listener"]["accepted"] == counted["listener"]["opened"] == 1 + newcomers, counted

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 FIRST_SOURCE = 0x0A200001  # 10.32.0.1
@@ -31,6 +32,8 @@ def open_tun() -> int:
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"flood", IFF_TUN | IFF_NO_PI))
     subprocess.run(["ip", "link", "set", "flood", "up"], check=True)
     subprocess.run(["ip", "route", "add", "10.32.0.0/11", "dev", "flood"], check=True)
+    for device in ("all", "flood"):  # a host that asks where a source lives would not let the victim's address in
+        Path(f"/proc/sys/net/ipv4/conf/{device}/rp_filter").write_text("0", encoding="ascii")
     return tun
 
 
