@@ -1,6 +1,6 @@
 // Whether one channel's peer is alive and its daemon answers (design 12): when to ping, and when to give up.
 //
-//   request unanswered for max(4 x best round trip, 200 ms), or lost --> ping --wait--> ping --wait--> ping --wait--> dead
+//   request unanswered for max(4 x best round trip, 200 ms), or lost --> ping, wait, ping, wait, ping, wait --> dead
 //   pong, and 300 ms later still no reply                            --> upstream_silent, once; then a ping a second
 //   nothing received for `keepalive`                                 --> ping, and on as above
 //
