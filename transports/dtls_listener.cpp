@@ -94,6 +94,8 @@ public:
         : exchange_{std::move(exchange)}, to_{first.from}, local_{first.local}, association_{association}
     {}
     ~SharedPath() override { exchange_->forget(endpoint_of(to_), association_); }
+    SharedPath(const SharedPath&) = delete;
+    SharedPath& operator=(const SharedPath&) = delete;
 
     void transmit(std::span<const std::byte> datagram) override { exchange_->socket().send(datagram, to_, local_); }
     void flush() override { exchange_->socket().flush(); }
@@ -117,6 +119,8 @@ public:
         pending_.clear();
         exchange_->listener_is_gone();
     }
+    DtlsListener(const DtlsListener&) = delete;
+    DtlsListener& operator=(const DtlsListener&) = delete;
 
     std::optional<std::string> listen(const sockaddr_storage& local)
     {
