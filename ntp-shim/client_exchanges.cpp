@@ -1,6 +1,7 @@
 #include "ntp-shim/client_exchanges.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "ntp-shim/exchange_bounds.hpp"
 
@@ -36,6 +37,8 @@ std::variant<std::uint32_t, DropReason> ClientExchanges::add(const Arrived& requ
     auto& exchange = table_[*slot];
     exchange.client = request.from;
     exchange.request = SentRequest::of(request.packet);
+    exchange.sent = exchange.request;
+    exchange.fields = ClientFields::of(request.packet);
     exchange.arrival = request.at;
     exchange.account = account;
     exchange.client_key = key;
@@ -113,6 +116,12 @@ void ClientExchanges::leave(std::uint32_t slot, Instant now)
     exchange.forward_hold = to_ticks(now.raw - exchange.arrival.raw);
 }
 
+void ClientExchanges::seal(std::uint32_t slot, const SentRequest& sent, SealMemoryPointer memory)
+{
+    table_[slot].sent = sent;
+    table_[slot].seal = std::move(memory);
+}
+
 void ClientExchanges::hand_over(std::uint32_t slot, ClientChannel& channel, Instant now)
 {
     auto& exchange = table_[slot];
@@ -122,8 +131,8 @@ void ClientExchanges::hand_over(std::uint32_t slot, ClientChannel& channel, Inst
     waiting_.remove(table_, slot);
     open_.insert(table_, slot, arrived_later);
     channel.open.push_back(table_, slot);
-    if (policy_.framing == Framing::v1) {
-        exchange.id = channel.next_id++;
+    if (policy_.framing != Framing::raw) {
+        exchange.id = policy_.framing == Framing::v1 ? channel.next_id++ : exchange.sent.transmit;
         by_id_.insert(id_key(by_id_, channel.number, exchange.id), slot);
     }
     --counters_.requests.waiting;
@@ -154,7 +163,7 @@ void ClientExchanges::end(std::uint32_t slot, ExchangeEnd how)
     switch (how) {
     case ExchangeEnd::answered:
         ++counts.answered;
-        channel.answered.add(policy_.framing == Framing::v1 ? exchange.id : exchange.request.transmit);
+        channel.answered.add(policy_.framing == Framing::v1 ? exchange.id : exchange.sent.transmit);
         break;
     case ExchangeEnd::lost:
         ++counts.lost;
@@ -181,7 +190,7 @@ void ClientExchanges::remove(std::uint32_t slot)
     } else {
         open_.remove(table_, slot);
         exchange.channel->open.remove(table_, slot);
-        if (policy_.framing == Framing::v1) {
+        if (policy_.framing != Framing::raw) {
             by_id_.erase(id_key(by_id_, exchange.channel->number, exchange.id), slot);
         }
     }
@@ -223,7 +232,7 @@ const ClientChannel* ClientExchanges::channel(ChannelNumber number) const noexce
     return found == channels_.end() ? nullptr : &found->second;
 }
 
-std::optional<std::uint32_t> ClientExchanges::by_id(const ClientChannel& channel, std::uint32_t id) const
+std::optional<std::uint32_t> ClientExchanges::by_id(const ClientChannel& channel, std::uint64_t id) const
 {
     return by_id_.find(id_key(by_id_, channel.number, id),
                        [&](std::uint32_t slot) { return table_[slot].channel == &channel && table_[slot].id == id; });

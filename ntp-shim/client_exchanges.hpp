@@ -22,6 +22,7 @@
 #include "ntp-shim/packet.hpp"
 #include "ntp-shim/rate_limit.hpp"
 #include "ntp-shim/recent.hpp"
+#include "ntp-shim/seal.hpp"
 #include "ntp-shim/slot_index.hpp"
 #include "ntp-shim/slot_table.hpp"
 
@@ -31,7 +32,10 @@ struct ClientChannel;
 
 struct ClientExchange {
     ClientEndpoint client;
-    SentRequest request;
+    SentRequest request; // as the client wrote it
+    SentRequest sent;    // as it went out: the same, unless a seal had it re-issued
+    ClientFields fields;
+    SealMemoryPointer seal; // nothing without one
     std::array<std::byte, kHeaderSize> header{};
     std::vector<std::byte> spilled; // the whole datagram, when it is longer than a header and another came after it
     Instant arrival;
@@ -39,7 +43,7 @@ struct ClientExchange {
     Ticks forward_hold{};
     ClientAccounts::Number account{};
     std::uint64_t client_key{};
-    std::uint32_t id{};
+    std::uint64_t id{};               // v1: the frame's; datagram: the stamp it went out with
     ClientChannel* channel = nullptr; // nothing while it waits
     SlotLink by_age;                  // among the waiting, or among the open
     SlotLink on_channel;
@@ -51,7 +55,7 @@ struct ClientChannel {
     std::uint64_t stamp_offset{};
     Liveness liveness;
     SlotList<ClientExchange, &ClientExchange::on_channel> open; // in order of hand-over
-    Recent answered;                                            // ids (v1) or transmit stamps (raw)
+    Recent answered;                                            // ids (v1) or transmit stamps
     unsigned unanswered = 0;                                    // lost in a row
 };
 
@@ -72,6 +76,8 @@ public:
     [[nodiscard]] std::variant<std::uint32_t, DropReason> add(const Arrived& request, ClientAccounts::Number account);
     /// The waiting request's octets; they live until the next add.
     [[nodiscard]] Bytes datagram(std::uint32_t slot) const noexcept;
+    /// What goes out in a waiting request's place, and what its reply will be opened with.
+    void seal(std::uint32_t slot, const SentRequest& sent, SealMemoryPointer memory);
     void hand_over(std::uint32_t slot, ClientChannel& channel, Instant now);
     void leave(std::uint32_t slot, Instant now); // of an open exchange: its forward hold ends only now
     /// A waiting exchange is dropped, an open one taken back as if it had never been handed over.
@@ -87,7 +93,7 @@ public:
         return channels_;
     }
 
-    [[nodiscard]] std::optional<std::uint32_t> by_id(const ClientChannel& channel, std::uint32_t id) const;
+    [[nodiscard]] std::optional<std::uint32_t> by_id(const ClientChannel& channel, std::uint64_t id) const;
     [[nodiscard]] std::optional<std::uint32_t> find(ExchangeHandle handle) const noexcept;
     [[nodiscard]] ExchangeHandle handle(std::uint32_t slot) const noexcept;
     [[nodiscard]] const ClientExchange& operator[](std::uint32_t slot) const noexcept { return table_[slot]; }
@@ -110,7 +116,7 @@ private:
     ClientAccounts accounts_;
     SlotTable<ClientExchange> table_;
     SlotIndex by_client_; // (endpoint, transmit stamp)
-    SlotIndex by_id_;     // (channel, id), framing v1
+    SlotIndex by_id_;     // (channel, id), not under raw framing
     ByAge waiting_;       // by arrival
     ByAge open_;          // by arrival
     std::unordered_map<ChannelNumber, ClientChannel> channels_;

@@ -3,11 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "ntp-shim/client_exchanges.hpp"
+#include "ntp-shim/client_state.hpp"
 #include "ntp-shim/filter.hpp"
-#include "ntp-shim/frame.hpp"
-#include "ntp-shim/hold.hpp"
-#include "ntp-shim/packet.hpp"
 
 namespace ntp_shim {
 
@@ -16,42 +13,10 @@ namespace {
 // A deadline itself is still in time; what is due happens one step of the clock after it.
 constexpr Nanoseconds kStep{1};
 
-/// A reply as it came from a channel, with the holds its frame tells (raw framing tells none).
-struct Incoming {
-    Bytes packet;
-    Holds peer;
-    Instant arrival;
-    Instant now;
-};
-
 } // namespace
 
-struct ClientShim::State {
-    State(const ClientPolicy& the_policy, Counters& the_counters)
-        : policy(the_policy), counters(the_counters), exchanges(the_policy, the_counters)
-    {}
-
-    using Slot = std::uint32_t;
-    using Judgement = std::variant<Deliver, Control, DropReason>;
-
-    std::variant<Slot, DropReason> take(const ClientExchanges::Arrived& request, bool channel_open);
-    std::optional<DropReason> check_hand_over(Slot slot, const ClientChannel* channel, Instant now) const;
-    Judgement on_frame(ClientChannel& channel, Bytes message, Instant arrival, Instant now);
-    Judgement on_raw_packet(ClientChannel& channel, Bytes message, Instant arrival, Instant now);
-    Judgement answer(Slot slot, const Incoming& incoming);
-    std::optional<DropReason> weigh(const ClientExchange& exchange, const Packet& reply, const Incoming& incoming);
-    void expire_waiting(Nanoseconds boot);
-    static std::optional<Nanoseconds> oldest_hand_over(const ClientExchanges& exchanges, const ClientChannel& channel);
-
-    const ClientPolicy policy;
-    Counters& counters;
-    ClientExchanges exchanges;
-    FrameBuffer message{};                     // what hand_over and make_ping give
-    std::array<std::byte, kMaxPacket> reply{}; // what on_message gives
-};
-
-ClientShim::ClientShim(const ClientPolicy& policy, Counters& counters)
-    : state_(std::make_unique<State>(policy, counters))
+ClientShim::ClientShim(const ClientPolicy& policy, Counters& counters, ClientSeal* seal)
+    : state_(std::make_unique<State>(policy, counters, seal))
 {}
 ClientShim::~ClientShim() = default;
 
@@ -90,34 +55,59 @@ std::variant<ClientShim::State::Slot, DropReason> ClientShim::State::take(const 
     if (!account) {
         return DropReason::rate_limited;
     }
+    if (seal != nullptr && !request.packet.is_header_only()) {
+        return DropReason::sealed_already; // re-issued, it would lose what its client waits for
+    }
     if (!channel_open && !request.packet.is_header_only()) {
         return DropReason::not_correctable;
     }
     return exchanges.add(request, *account);
 }
 
-std::variant<Bytes, Drop> ClientShim::hand_over(ExchangeHandle exchange, ChannelNumber channel, Instant now)
+std::variant<Bytes, Drop> ClientShim::hand_over(ExchangeHandle exchange, ChannelNumber channel, Instant now,
+                                                std::uint64_t fresh_stamp)
 {
     const auto slot = state_->exchanges.find(exchange);
     if (!slot || state_->exchanges[*slot].channel != nullptr) {
         return Drop{DropReason::no_exchange}; // stale: it was counted when it ended
     }
     auto* const to = state_->exchanges.channel(channel);
-    if (const auto reason = state_->check_hand_over(*slot, to, now); reason || to == nullptr) {
+    auto reason = state_->check_hand_over(*slot, to, now);
+    if (!reason && state_->seal != nullptr) {
+        reason = state_->seal_request(*slot, fresh_stamp);
+    }
+    if (reason || to == nullptr) {
         state_->exchanges.refuse(*slot, reason.value_or(DropReason::channel_lost));
         return Drop{reason.value_or(DropReason::channel_lost)};
     }
     state_->exchanges.hand_over(*slot, *to, now);
-    const auto packet = state_->exchanges.datagram(*slot);
-    if (state_->policy.framing == Framing::raw) {
+    const auto packet = state_->seal == nullptr ? state_->exchanges.datagram(*slot)
+                                                : Bytes{state_->sealed}.first(state_->exchanges[*slot].sent.length);
+    if (state_->policy.framing != Framing::v1) {
         std::ranges::copy(packet, state_->message.begin());
         return Bytes{state_->message}.first(packet.size());
     }
     const Frame frame{.type = FrameType::request,
-                      .id = state_->exchanges[*slot].id,
+                      .id = static_cast<std::uint32_t>(state_->exchanges[*slot].id),
                       .sent = stamp_of(now.raw) + to->stamp_offset,
                       .packet = packet};
     return encode_frame(frame, state_->message);
+}
+
+/// Writes what goes out in the request's place into `sealed`. Its reply is known by a stamp that nobody can guess.
+std::optional<DropReason> ClientShim::State::seal_request(Slot slot, std::uint64_t fresh_stamp)
+{
+    const auto header = std::span{sealed}.first<kHeaderSize>();
+    write_reissued(header, seal->version(), fresh_stamp == 0 ? 1 : fresh_stamp);
+    auto outcome = seal->seal(sealed);
+    if (const auto* reason = std::get_if<DropReason>(&outcome)) {
+        return *reason;
+    }
+    auto& made = std::get<ClientSeal::Sealed>(outcome);
+    auto sent = SentRequest::of(Packet::parse(header).value_or(Packet{}));
+    sent.length = static_cast<std::uint16_t>(made.length);
+    exchanges.seal(slot, sent, std::move(made.memory));
+    return std::nullopt;
 }
 
 std::optional<DropReason> ClientShim::State::check_hand_over(Slot slot, const ClientChannel* channel, Instant now) const
@@ -191,7 +181,7 @@ std::variant<Deliver, Control, Drop> ClientShim::on_message(ChannelNumber channe
     if (from != nullptr) {
         const auto at = earlier(arrival, now);
         judgement = state_->policy.framing == Framing::v1 ? state_->on_frame(*from, message, at, now)
-                                                          : state_->on_raw_packet(*from, message, at, now);
+                                                          : state_->on_packet(*from, message, at, now);
     }
     if (const auto* delivery = std::get_if<Deliver>(&judgement)) {
         ++ledger.forwarded;
@@ -203,117 +193,7 @@ std::variant<Deliver, Control, Drop> ClientShim::on_message(ChannelNumber channe
     }
     const auto reason = std::get<DropReason>(judgement);
     ledger.drop(reason);
-    return Drop{reason};
-}
-
-ClientShim::State::Judgement ClientShim::State::on_frame(ClientChannel& channel, Bytes octets, Instant arrival,
-                                                         Instant now)
-{
-    const auto decoded = decode_frame(octets);
-    if (const auto* reason = std::get_if<DropReason>(&decoded)) {
-        return *reason;
-    }
-    const auto& frame = std::get<Frame>(decoded);
-    if (frame.type == FrameType::request || frame.type == FrameType::ping) {
-        return DropReason::unexpected_frame;
-    }
-    channel.liveness.heard(arrival.boot);
-    if (frame.type == FrameType::goodbye) {
-        return Control::goodbye;
-    }
-    if (frame.type == FrameType::pong) {
-        return channel.liveness.pong_received(frame.id, arrival) ? Judgement{Control::pong}
-                                                                 : Judgement{DropReason::no_exchange};
-    }
-    const auto slot = exchanges.by_id(channel, frame.id);
-    if (!slot) {
-        return channel.answered.contains(frame.id) ? DropReason::second_reply : DropReason::no_exchange;
-    }
-    const Holds peer{.forward = Ticks{frame.forward_hold}, .backward = Ticks{frame.backward_hold}};
-    return answer(*slot, {.packet = frame.packet, .peer = peer, .arrival = arrival, .now = now});
-}
-
-ClientShim::State::Judgement ClientShim::State::on_raw_packet(ClientChannel& channel, Bytes octets, Instant arrival,
-                                                              Instant now)
-{
-    if (const auto reason = check_length(octets)) {
-        return *reason;
-    }
-    const auto packet = Packet::parse(octets);
-    if (!packet || packet->mode != kModeServer) {
-        return DropReason::bad_mode;
-    }
-    const auto slot = channel.open.front(); // the only one (raw_busy)
-    const bool is_repeated = channel.answered.contains(packet->origin);
-    if (slot == kNoSlot || (is_repeated && !exchanges[slot].request.is_basic_reply(*packet))) {
-        return is_repeated ? DropReason::second_reply : DropReason::no_exchange;
-    }
-    return answer(slot, {.packet = octets, .peer = {}, .arrival = arrival, .now = now});
-}
-
-ClientShim::State::Judgement ClientShim::State::answer(Slot slot, const Incoming& incoming)
-{
-    const auto& exchange = exchanges[slot];
-    auto& channel = *exchange.channel;
-    if (incoming.now.boot - exchange.arrival.boot > policy.max_round_trip) {
-        exchanges.end(slot, ExchangeEnd::lost);
-        return DropReason::too_late;
-    }
-    const auto packet = Packet::parse(incoming.packet);
-    if (!packet) {
-        return DropReason::too_short;
-    }
-    const ReplyRules rules{.pass_kisses = policy.forward_kod, .pass_unsynchronised = policy.forward_unsynchronised};
-    auto reason = check_reply(exchange.request, *packet, rules);
-    if (!reason) {
-        reason = weigh(exchange, *packet, incoming);
-    }
-    if (reason && !ends_exchange(*reason)) {
-        return *reason; // the right reply may still come
-    }
-    const Deliver delivery{.client = exchange.client, .packet = Bytes{reply}.first(incoming.packet.size())};
-    channel.liveness.answered(incoming.arrival.raw - exchange.handed_over.raw);
-    exchanges.end(slot, ExchangeEnd::answered);
-    if (reason) {
-        return *reason;
-    }
-    channel.unanswered = 0;
-    return delivery;
-}
-
-/// Writes the reply as the client shall see it into `reply`, or says why it must not see it.
-std::optional<DropReason> ClientShim::State::weigh(const ClientExchange& exchange, const Packet& packet,
-                                                   const Incoming& incoming)
-{
-    if (incoming.now.boot - incoming.arrival.boot > policy.max_age) {
-        return DropReason::too_old;
-    }
-    std::ranges::copy(incoming.packet, reply.begin());
-    if (packet.is_kiss()) {
-        return std::nullopt; // it carries no time: there is nothing to correct, and nothing to distrust
-    }
-    const Holds holds{.forward = exchange.forward_hold + incoming.peer.forward,
-                      .backward = incoming.peer.backward + to_ticks(incoming.now.raw - incoming.arrival.raw)};
-    const ServerStamps stamps{.receive = packet.receive, .transmit = packet.transmit};
-    const bool basic = exchange.request.is_basic_reply(packet);
-    // An interleaved reply's T3 belongs to the exchange before (RFC 9769 section 2): only its holds can be judged.
-    if (!is_plausible(holds, basic ? stamps.processing() : Ticks::zero(), incoming.now.raw - exchange.arrival.raw)) {
-        return DropReason::implausible_hold;
-    }
-    if (!exchange.request.is_correctable(packet)) {
-        const bool too_long = holds.total() > to_ticks(policy.max_uncorrected);
-        return too_long ? std::optional{DropReason::held_too_long} : std::nullopt;
-    }
-    if (!policy.correct_hold) {
-        return std::nullopt;
-    }
-    const auto shifted = correct(stamps, holds);
-    if (!shifted) {
-        return DropReason::implausible_hold;
-    }
-    write_stamp(reply, StampField::receive, shifted->receive);
-    write_stamp(reply, StampField::transmit, shifted->transmit);
-    return std::nullopt;
+    return Drop{reason, std::exchange(state_->kiss, 0)};
 }
 
 Health ClientShim::health(ChannelNumber channel, Nanoseconds keepalive, Instant now)

@@ -11,6 +11,7 @@
 
 #include "ntp-shim/bytes.hpp"
 #include "ntp-shim/counters.hpp"
+#include "ntp-shim/seal.hpp"
 #include "ntp-shim/time.hpp"
 
 namespace ntp_shim {
@@ -27,7 +28,11 @@ struct ClientEndpoint {
     bool operator==(const ClientEndpoint&) const = default;
 };
 
-enum class Framing : std::uint8_t { v1, raw };
+enum class Framing : std::uint8_t {
+    v1,
+    raw,
+    datagram, // standard NTP on UDP: a message is one sealed packet, a channel one connected socket
+};
 
 /// Random values one new channel starts from (frame v1, design 5); the caller owns the random source.
 struct ChannelSeed {
@@ -56,6 +61,7 @@ struct ClientPolicy {
 
 struct Drop {
     DropReason reason;
+    std::uint32_t kiss = 0; // the kiss code of a reply that a seal vouches for (kiss_of_death)
 };
 
 /// Names an exchange until it ends; a stale handle is recognised and refused, never confused with a newer one.
@@ -83,8 +89,9 @@ enum class Health : std::uint8_t {
 /// returned Drop says which reason was counted and needs no further counting.
 class ClientShim {
 public:
-    /// `counters` must outlive the shim.
-    ClientShim(const ClientPolicy& policy, Counters& counters);
+    /// `counters` and `seal` must outlive the shim. With a seal, every request is re-issued and sealed when it is
+    /// handed over, every reply opened before anything in it is believed, and what the client wrote is restored.
+    ClientShim(const ClientPolicy& policy, Counters& counters, ClientSeal* seal = nullptr);
     ~ClientShim();
     ClientShim(const ClientShim&) = delete;
     ClientShim& operator=(const ClientShim&) = delete;
@@ -95,10 +102,12 @@ public:
     on_client_datagram(const ClientEndpoint& from, Bytes datagram, Instant arrival, Instant now, bool channel_open);
 
     /// The message to send for a waiting exchange on `channel` now: a request frame, or under raw framing the packet
-    /// itself. Its forward hold ends at `now`. The bytes live until the next call. Drop: too_old, channel_limit,
-    /// raw_busy, held_too_long, channel_lost; the exchange has ended. A stale handle gives no_exchange and counts
-    /// nothing, because its request was counted when it ended.
-    [[nodiscard]] std::variant<Bytes, Drop> hand_over(ExchangeHandle exchange, ChannelNumber channel, Instant now);
+    /// itself. Its forward hold ends at `now`. The bytes live until the next call. `fresh_stamp` is 64 random bits for
+    /// a re-issued request. Drop: too_old, channel_limit, raw_busy, held_too_long, channel_lost, or what the seal
+    /// says; the exchange has ended. A stale handle gives no_exchange and counts nothing, because its request was
+    /// counted when it ended.
+    [[nodiscard]] std::variant<Bytes, Drop> hand_over(ExchangeHandle exchange, ChannelNumber channel, Instant now,
+                                                      std::uint64_t fresh_stamp = 0);
 
     /// What hand_over gave has been sealed and is written now: its forward hold ends here. On cold caches sealing takes
     /// longer than everything before it. A handle whose exchange is not open does nothing.
@@ -113,7 +122,7 @@ public:
 
     void open_channel(ChannelNumber channel, const ChannelSeed& seed, Instant now);
     void close_channel(ChannelNumber channel); // its open exchanges are abandoned; late replies find no exchange
-    /// Raw framing: the number of exchanges outstanding on the channel (0 or 1 when the gateway keeps the rule).
+    /// The number of exchanges outstanding on the channel (raw framing: 0 or 1 when the gateway keeps the rule).
     [[nodiscard]] std::size_t outstanding(ChannelNumber channel) const;
 
     /// A message from a channel. `now` is the instant of delivery to the client: the backward hold ends there.

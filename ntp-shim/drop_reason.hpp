@@ -36,6 +36,15 @@ enum class DropReason : std::uint8_t {
     frame_limit,        // more than ten pings a second
     duplicate_exchange, // an id (or, unchanged requests, a transmit stamp) that is open already
     raw_partial,        // raw framing: the rest of a packet did not come within 50 ms
+    // seals
+    no_mac,          // nothing protects it, and something must
+    bad_mac_form,    // what follows the header is neither extension fields nor a MAC of a length that the key has
+    unknown_key,     // a key id that is not ours, is not trusted, or is not the request's
+    key_not_allowed, // the key's address list does not have the peer
+    bad_mac,         // the digest is not the key's over this packet
+    no_key,          // the key file has none of the keys to seal with
+    sealed_already,  // a client's own MAC or extension fields, where the request would have to be re-issued
+    asked_to_wait,   // an authenticated RATE kiss: too early to ask again
     // replies
     no_exchange,      // answers no open exchange
     second_reply,     // the exchange was answered already

@@ -18,7 +18,7 @@ inline constexpr std::uint32_t kMaxExchanges = 1U << 20; // when the configurati
 }
 
 /// The key of an exchange id, which is unique on one channel only.
-[[nodiscard]] inline std::uint64_t id_key(const SlotIndex& index, ChannelNumber channel, std::uint32_t id) noexcept
+[[nodiscard]] inline std::uint64_t id_key(const SlotIndex& index, ChannelNumber channel, std::uint64_t id) noexcept
 {
     return index.fold(std::array<std::uint64_t, 2>{channel, id});
 }

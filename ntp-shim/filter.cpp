@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <span>
 
+#include "ntp-shim/seal.hpp"
+
 namespace ntp_shim {
 
 namespace {
@@ -30,17 +32,27 @@ bool is_unicast(std::span<const std::byte, 16> address) noexcept
     return !unspecified && !multicast;
 }
 
-} // namespace
-
-std::optional<DropReason> check_length(Bytes datagram) noexcept
+std::optional<DropReason> check_between(Bytes datagram, std::size_t longest) noexcept
 {
     if (datagram.size() < kHeaderSize) {
         return DropReason::too_short;
     }
-    if (datagram.size() > kMaxPacket) {
+    if (datagram.size() > longest) {
         return DropReason::too_long;
     }
     return std::nullopt;
+}
+
+} // namespace
+
+std::optional<DropReason> check_length(Bytes datagram) noexcept
+{
+    return check_between(datagram, kMaxPacket);
+}
+
+std::optional<DropReason> check_sealed_length(Bytes datagram) noexcept
+{
+    return check_between(datagram, kMaxSealed);
 }
 
 std::optional<DropReason> check_source(const std::array<std::byte, 16>& address, std::uint16_t port) noexcept

@@ -15,6 +15,9 @@ namespace ntp_shim {
 /// too_short below 48 octets, too_long above 1024.
 [[nodiscard]] std::optional<DropReason> check_length(Bytes datagram) noexcept;
 
+/// The same for what may be sealed on UDP: too_long above 1280 (kMaxSealed).
+[[nodiscard]] std::optional<DropReason> check_sealed_length(Bytes datagram) noexcept;
+
 /// bad_source for port 0 and for unspecified, multicast and broadcast addresses (IPv4 as ::ffff:a.b.c.d).
 [[nodiscard]] std::optional<DropReason> check_source(const std::array<std::byte, 16>& address,
                                                      std::uint16_t port) noexcept;

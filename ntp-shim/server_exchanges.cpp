@@ -16,8 +16,11 @@ bool arrived_later(const ServerExchange& one, const ServerExchange& other) noexc
 } // namespace
 
 ServerExchanges::ServerExchanges(const ServerPolicy& policy, Counters& counters)
-    : policy_(policy), counters_(counters), table_(exchange_bound(policy.limits)), by_id_(policy.hash_seed),
-      by_transmit_(policy.hash_seed), by_receive_(policy.hash_seed)
+    : policy_(policy), counters_(counters),
+      accounts_({.exchanges = policy.limits.per_client, .per_second = policy.limits.requests_per_second_per_client},
+                policy.hash_seed),
+      table_(exchange_bound(policy.limits)), by_id_(policy.hash_seed), by_transmit_(policy.hash_seed),
+      by_receive_(policy.hash_seed)
 {}
 
 void ServerExchanges::open_channel(ChannelNumber number, const ChannelSeed& seed)
@@ -83,6 +86,9 @@ ExchangeHandle ServerExchanges::open(const ServerExchange& exchange)
     if (policy_.framing == Framing::v1) {
         by_id_.insert(id_key(by_id_, exchange.channel->number, exchange.id), slot);
     }
+    if (policy_.framing == Framing::datagram) {
+        accounts_.open(exchange.account);
+    }
     if (exchange.request.may_be_interleaved) {
         by_receive_.insert(exchange.request.receive, slot);
     }
@@ -125,6 +131,9 @@ void ServerExchanges::remove(std::uint32_t slot)
     by_transmit_.erase(exchange.request.transmit, slot);
     if (policy_.framing == Framing::v1) {
         by_id_.erase(id_key(by_id_, exchange.channel->number, exchange.id), slot);
+    }
+    if (policy_.framing == Framing::datagram) {
+        accounts_.close(exchange.account);
     }
     if (exchange.request.may_be_interleaved) {
         by_receive_.erase(exchange.request.receive, slot);

@@ -21,6 +21,9 @@ struct ServerChannel;
 struct ServerExchange {
     SentRequest request;             // as the daemon saw it
     std::uint64_t client_transmit{}; // what the client wrote; equal to request.transmit when it went unchanged
+    SealMemoryPointer seal;          // nothing when the reply goes unsealed
+    ClientEndpoint client;           // framing datagram
+    ClientAccounts::Number account{};
     Instant arrival;
     Instant handed_over;
     std::uint32_t id{};
@@ -49,6 +52,8 @@ public:
 
     /// channel_limit or exchange_limit.
     [[nodiscard]] std::optional<DropReason> check_limits(const ServerChannel& channel) const noexcept;
+    /// Framing datagram: the clients' limits are this role's.
+    [[nodiscard]] ClientAccounts& accounts() noexcept { return accounts_; }
     [[nodiscard]] bool is_open(const ServerChannel& channel, std::uint32_t id) const;
     [[nodiscard]] bool is_open(std::uint64_t transmit) const;
     /// `exchange` names its channel; the table is not full.
@@ -71,6 +76,7 @@ private:
 
     const ServerPolicy policy_;
     Counters& counters_;
+    ClientAccounts accounts_;
     SlotTable<ServerExchange> table_;
     SlotIndex by_id_;                                          // (channel, id), framing v1
     SlotIndex by_transmit_;                                    // the stamp the daemon saw

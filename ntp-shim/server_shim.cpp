@@ -5,10 +5,8 @@
 #include <utility>
 
 #include "ntp-shim/filter.hpp"
-#include "ntp-shim/frame.hpp"
 #include "ntp-shim/hold.hpp"
-#include "ntp-shim/packet.hpp"
-#include "ntp-shim/server_exchanges.hpp"
+#include "ntp-shim/server_state.hpp"
 
 namespace ntp_shim {
 
@@ -19,56 +17,17 @@ constexpr int kStampAttempts = 8;
 // A deadline itself is still in time; what is due happens one step of the clock after it.
 constexpr Nanoseconds kStep{1};
 
-// Framed, the client role decides what its clients may see. A raw peer is a legacy pipe: its clients see all we send.
-constexpr ReplyRules kFramedRules{.pass_kisses = true, .pass_unsynchronised = true};
-constexpr ReplyRules kRawRules{.pass_kisses = false, .pass_unsynchronised = true};
-
-/// A request as it came from a channel, and when it is handed to the daemon.
-struct Request {
-    std::uint32_t id{}; // framing v1
-    Bytes octets;
-    Instant arrival;
-    Instant now;
-};
-
-/// The daemon's answer, and when it is handed to the channel.
-struct Answer {
-    Bytes octets;
-    Packet packet;
-    Instant arrival;
-    Instant now;
-};
+constexpr ChannelNumber kDatagrams = 0; // what all exchanges of framing datagram belong to
 
 } // namespace
 
-struct ServerShim::State {
-    State(const ServerPolicy& the_policy, Counters& the_counters)
-        : policy(the_policy), counters(the_counters), exchanges(the_policy, the_counters)
-    {}
-
-    using FromChannel = std::variant<ToUpstream, ToChannel, DropReason>;
-    using FromUpstream = std::variant<ToChannel, DropReason>;
-
-    FromChannel on_frame(ServerChannel& channel, Bytes message, const Request& request, std::uint64_t fresh);
-    FromChannel on_ping(ServerChannel& channel, std::uint32_t id, const Request& ping);
-    FromChannel on_request(ServerChannel& channel, const Request& request, std::uint64_t fresh);
-    std::optional<DropReason> check(const ServerChannel& channel, const Request& request) const;
-    std::variant<std::uint64_t, DropReason> upstream_stamp(const Packet& packet, std::uint64_t fresh) const;
-    FromUpstream on_answer(const Answer& answer);
-    FromUpstream frame_reply(const ServerExchange& exchange, const Answer& answer);
-    FromUpstream raw_reply(const ServerExchange& exchange, const Answer& answer);
-    void copy_reply(const ServerExchange& exchange, const Answer& answer);
-
-    const ServerPolicy policy;
-    Counters& counters;
-    ServerExchanges exchanges;
-    FrameBuffer message{};                      // towards a channel
-    std::array<std::byte, kMaxPacket> packet{}; // towards the daemon, or a reply before it is framed
-};
-
-ServerShim::ServerShim(const ServerPolicy& policy, Counters& counters)
-    : state_(std::make_unique<State>(policy, counters))
-{}
+ServerShim::ServerShim(const ServerPolicy& policy, Counters& counters, ServerSeal* seal)
+    : state_(std::make_unique<State>(policy, counters, seal))
+{
+    if (policy.framing == Framing::datagram) {
+        state_->exchanges.open_channel(kDatagrams, {});
+    }
+}
 ServerShim::~ServerShim() = default;
 
 void ServerShim::open_channel(ChannelNumber channel, const ChannelSeed& seed)
@@ -88,7 +47,7 @@ std::variant<ToUpstream, ToChannel, Drop> ServerShim::on_message(ChannelNumber c
     ++ledger.received;
     auto outcome = State::FromChannel{DropReason::channel_lost};
     if (auto* const from = state_->exchanges.channel(channel)) {
-        const Request request{.id = 0, .octets = message, .arrival = earlier(arrival, now), .now = now};
+        const ServerRequest request{.id = 0, .octets = message, .arrival = earlier(arrival, now), .now = now};
         outcome = state_->policy.framing == Framing::v1 ? state_->on_frame(*from, message, request, fresh_stamp)
                                                         : state_->on_request(*from, request, fresh_stamp);
     }
@@ -104,8 +63,29 @@ std::variant<ToUpstream, ToChannel, Drop> ServerShim::on_message(ChannelNumber c
     return Drop{reason};
 }
 
+std::variant<ToUpstream, Refusal> ServerShim::on_datagram(const ClientEndpoint& from, Bytes datagram, Instant arrival,
+                                                          Instant now, std::uint64_t fresh_stamp)
+{
+    ++state_->counters.requests.received;
+    auto outcome = State::FromChannel{DropReason::channel_lost};
+    if (auto* const all = state_->exchanges.channel(kDatagrams)) {
+        outcome = state_->on_request(
+            *all, {.octets = datagram, .arrival = earlier(arrival, now), .now = now, .from = &from}, fresh_stamp);
+    }
+    if (const auto* forward = std::get_if<ToUpstream>(&outcome)) {
+        return *forward; // counted when the exchange was opened
+    }
+    const auto* const refused = std::get_if<DropReason>(&outcome);
+    Refusal refusal{.reason = refused == nullptr ? DropReason::unexpected_frame : *refused, .answer = {}};
+    state_->counters.requests.drop(refusal.reason);
+    if (state_->seal != nullptr && datagram.size() >= kHeaderSize) {
+        refusal.answer = Bytes{state_->packet}.first(state_->seal->refusal(datagram, refusal.reason, state_->packet));
+    }
+    return refusal;
+}
+
 ServerShim::State::FromChannel ServerShim::State::on_frame(ServerChannel& channel, Bytes octets,
-                                                           const Request& received, std::uint64_t fresh)
+                                                           const ServerRequest& received, std::uint64_t fresh)
 {
     const auto decoded = decode_frame(octets);
     if (const auto* reason = std::get_if<DropReason>(&decoded)) {
@@ -125,7 +105,8 @@ ServerShim::State::FromChannel ServerShim::State::on_frame(ServerChannel& channe
         channel, {.id = frame.id, .octets = frame.packet, .arrival = received.arrival, .now = received.now}, fresh);
 }
 
-ServerShim::State::FromChannel ServerShim::State::on_ping(ServerChannel& channel, std::uint32_t id, const Request& ping)
+ServerShim::State::FromChannel ServerShim::State::on_ping(ServerChannel& channel, std::uint32_t id,
+                                                          const ServerRequest& ping)
 {
     if (!channel.pings.take(kPingsPerSecond, ping.now.boot)) {
         return DropReason::frame_limit;
@@ -138,41 +119,83 @@ ServerShim::State::FromChannel ServerShim::State::on_ping(ServerChannel& channel
     return ToChannel{.channel = channel.number, .message = encode_frame(pong, message)};
 }
 
-ServerShim::State::FromChannel ServerShim::State::on_request(ServerChannel& channel, const Request& request,
+ServerShim::State::FromChannel ServerShim::State::on_request(ServerChannel& channel, const ServerRequest& request,
                                                              std::uint64_t fresh)
 {
-    if (const auto reason = check_length(request.octets)) {
+    if (const auto reason = check_shape(request)) {
         return *reason;
     }
-    auto parsed = Packet::parse(request.octets);
-    if (!parsed) {
-        return DropReason::too_short;
-    }
-    if (const auto reason = check_request(*parsed)) {
+    const auto account = admit(request);
+    if (const auto* reason = std::get_if<DropReason>(&account)) {
         return *reason;
+    }
+    auto octets = request.octets;
+    SealMemoryPointer memory;
+    if (seal != nullptr) {
+        auto opened = seal->open(octets, request.from == nullptr ? SealPeer{} : request.from->address);
+        if (const auto* reason = std::get_if<DropReason>(&opened)) {
+            return *reason;
+        }
+        memory = std::move(std::get<SealMemoryPointer>(opened));
+        octets = octets.first(kHeaderSize);
     }
     if (const auto reason = check(channel, request)) {
         return *reason;
     }
-    const auto stamp = upstream_stamp(*parsed, fresh);
+    auto parsed = Packet::parse(octets).value_or(Packet{});
+    const auto stamp = upstream_stamp(parsed, fresh);
     if (const auto* reason = std::get_if<DropReason>(&stamp)) {
         return *reason;
     }
-    const auto client_transmit = std::exchange(parsed->transmit, std::get<std::uint64_t>(stamp));
-    std::ranges::copy(request.octets, packet.begin());
-    write_stamp(packet, StampField::transmit, parsed->transmit);
-    const auto handle = exchanges.open({.request = SentRequest::of(*parsed),
+    const auto client_transmit = std::exchange(parsed.transmit, std::get<std::uint64_t>(stamp));
+    std::ranges::copy(octets, packet.begin());
+    write_stamp(packet, StampField::transmit, parsed.transmit);
+    const auto handle = exchanges.open({.request = SentRequest::of(parsed),
                                         .client_transmit = client_transmit,
+                                        .seal = std::move(memory),
+                                        .client = request.from == nullptr ? ClientEndpoint{} : *request.from,
+                                        .account = std::get<ClientAccounts::Number>(account),
                                         .arrival = request.arrival,
                                         .handed_over = request.now,
                                         .id = request.id,
                                         .channel = &channel,
                                         .by_age = {},
                                         .on_channel = {}});
-    return ToUpstream{.exchange = handle, .packet = Bytes{packet}.first(request.octets.size())};
+    return ToUpstream{.exchange = handle, .packet = Bytes{packet}.first(octets.size())};
 }
 
-std::optional<DropReason> ServerShim::State::check(const ServerChannel& channel, const Request& request) const
+std::optional<DropReason> ServerShim::State::check_shape(const ServerRequest& request) const
+{
+    if (const auto reason =
+            policy.framing == Framing::datagram ? check_sealed_length(request.octets) : check_length(request.octets)) {
+        return reason;
+    }
+    if (request.from != nullptr) {
+        if (const auto reason = check_source(request.from->address, request.from->port)) {
+            return reason;
+        }
+    }
+    const auto parsed = Packet::parse(request.octets);
+    return parsed ? check_request(*parsed) : DropReason::too_short;
+}
+
+/// A datagram's sender is a client of ours, with a client's limits; before its digest costs us anything.
+std::variant<ClientAccounts::Number, DropReason> ServerShim::State::admit(const ServerRequest& request)
+{
+    if (request.from == nullptr) {
+        return ClientAccounts::Number{};
+    }
+    const auto account = exchanges.accounts().admit(request.from->address, request.arrival.boot);
+    if (!account) {
+        return DropReason::rate_limited;
+    }
+    if (!exchanges.accounts().may_open(*account)) {
+        return DropReason::client_limit;
+    }
+    return *account;
+}
+
+std::optional<DropReason> ServerShim::State::check(const ServerChannel& channel, const ServerRequest& request) const
 {
     if (const auto reason = exchanges.check_limits(channel)) {
         return reason;
@@ -214,7 +237,7 @@ void ServerShim::refuse(ExchangeHandle exchange, DropReason reason)
     }
 }
 
-std::variant<ToChannel, Drop> ServerShim::on_upstream_datagram(Bytes datagram, Instant arrival, Instant now)
+std::variant<ToChannel, Deliver, Drop> ServerShim::on_upstream_datagram(Bytes datagram, Instant arrival, Instant now)
 {
     auto& ledger = state_->counters.replies;
     ++ledger.received;
@@ -233,82 +256,10 @@ std::variant<ToChannel, Drop> ServerShim::on_upstream_datagram(Bytes datagram, I
         return Drop{*reason};
     }
     ++ledger.forwarded;
+    if (const auto* delivery = std::get_if<Deliver>(&outcome)) {
+        return *delivery;
+    }
     return std::get<ToChannel>(outcome);
-}
-
-ServerShim::State::FromUpstream ServerShim::State::on_answer(const Answer& answer)
-{
-    if (answer.packet.mode != kModeServer) {
-        return DropReason::bad_mode;
-    }
-    const auto slot = exchanges.answered_by(answer.packet);
-    if (!slot) {
-        return exchanges.was_answered(answer.packet.origin) ? DropReason::second_reply : DropReason::no_exchange;
-    }
-    const auto& exchange = exchanges[*slot];
-    if (answer.now.boot - exchange.arrival.boot > policy.max_round_trip) {
-        exchanges.end(*slot, ServerExchanges::End::lost);
-        return DropReason::too_late;
-    }
-    const auto rules = policy.framing == Framing::v1 ? kFramedRules : kRawRules;
-    const auto fault = check_reply(exchange.request, answer.packet, rules);
-    if (fault && !ends_exchange(*fault)) {
-        return *fault; // the right reply may still come
-    }
-    auto outcome = FromUpstream{fault.value_or(DropReason::too_old)};
-    if (!fault && answer.now.boot - answer.arrival.boot <= policy.max_age) {
-        outcome = policy.framing == Framing::v1 ? frame_reply(exchange, answer) : raw_reply(exchange, answer);
-    }
-    exchanges.end(*slot, ServerExchanges::End::answered);
-    return outcome;
-}
-
-ServerShim::State::FromUpstream ServerShim::State::frame_reply(const ServerExchange& exchange, const Answer& answer)
-{
-    const auto forward = hold_field(exchange.handed_over.raw - exchange.arrival.raw);
-    const auto backward = hold_field(answer.now.raw - answer.arrival.raw);
-    if (!forward || !backward) {
-        return DropReason::hold_overflow;
-    }
-    copy_reply(exchange, answer);
-    const Frame frame{.type = FrameType::reply,
-                      .id = exchange.id,
-                      .sent = stamp_of(answer.now.raw) + exchange.channel->stamp_offset,
-                      .arrived = stamp_of(exchange.arrival.raw) + exchange.channel->stamp_offset,
-                      .forward_hold = *forward,
-                      .backward_hold = *backward,
-                      .packet = Bytes{packet}.first(answer.octets.size())};
-    return ToChannel{.channel = exchange.channel->number, .message = encode_frame(frame, message)};
-}
-
-ServerShim::State::FromUpstream ServerShim::State::raw_reply(const ServerExchange& exchange, const Answer& answer)
-{
-    const Holds holds{.forward = to_ticks(exchange.handed_over.raw - exchange.arrival.raw),
-                      .backward = to_ticks(answer.now.raw - answer.arrival.raw)};
-    copy_reply(exchange, answer);
-    if (!exchange.request.is_correctable(answer.packet)) {
-        if (holds.total() > to_ticks(policy.max_uncorrected)) {
-            return DropReason::held_too_long;
-        }
-    } else if (policy.correct_hold) {
-        const auto shifted = correct({.receive = answer.packet.receive, .transmit = answer.packet.transmit}, holds);
-        if (!shifted) {
-            return DropReason::implausible_hold;
-        }
-        write_stamp(packet, StampField::receive, shifted->receive);
-        write_stamp(packet, StampField::transmit, shifted->transmit);
-    }
-    std::ranges::copy(Bytes{packet}.first(answer.octets.size()), message.begin());
-    return ToChannel{.channel = exchange.channel->number, .message = Bytes{message}.first(answer.octets.size())};
-}
-
-/// The client's own stamp returns to the origin field; an interleaved reply's origin is the client's already.
-void ServerShim::State::copy_reply(const ServerExchange& exchange, const Answer& answer)
-{
-    std::ranges::copy(answer.octets, packet.begin());
-    if (exchange.request.is_basic_reply(answer.packet)) {
-        write_stamp(packet, StampField::origin, exchange.client_transmit);
-    }
 }
 
 void ServerShim::refuse_reply(DropReason reason)

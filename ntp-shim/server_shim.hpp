@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "ntp-shim/client_shim.hpp"
+#include "ntp-shim/seal.hpp"
 
 namespace ntp_shim {
 
@@ -16,8 +17,9 @@ struct ServerPolicy {
     Nanoseconds max_age = std::chrono::milliseconds{500};
     Nanoseconds max_round_trip = std::chrono::seconds{1}; // how long the daemon may take
     Nanoseconds max_uncorrected = std::chrono::milliseconds{5};
-    bool correct_hold = true;  // raw framing: shift the reply by our own hold; framed carriers only report it
-    ExchangeLimits limits;     // per_client and the rate are the client role's: a peer stands for many clients
+    // Shift the reply by our own hold before it is sealed, and under raw framing; other frames only report it.
+    bool correct_hold = true;
+    ExchangeLimits limits; // per_client and the rate: datagrams only, since a channel's peer stands for many clients
     std::uint64_t hash_seed{}; // random, from the caller: who sends packets must not foresee their place in our tables
 };
 
@@ -29,10 +31,16 @@ struct ToChannel { // a frame (v1) or packet (raw); lives until the next call
     ChannelNumber channel{};
     Bytes message;
 };
+struct Refusal { // a datagram that does not reach the daemon
+    DropReason reason;
+    Bytes answer; // what the asker is told, empty for nothing; lives until the next call, counted nowhere else
+};
 
 class ServerShim {
 public:
-    ServerShim(const ServerPolicy& policy, Counters& counters);
+    /// `counters` and `seal` must outlive the shim. With a seal, every request is opened before the daemon hears of it,
+    /// and its reply sealed.
+    ServerShim(const ServerPolicy& policy, Counters& counters, ServerSeal* seal = nullptr);
     ~ServerShim();
     ServerShim(const ServerShim&) = delete;
     ServerShim& operator=(const ServerShim&) = delete;
@@ -45,11 +53,16 @@ public:
     /// ToUpstream's hold ends at `now`; ToChannel is a pong. A peer is still an input: everything is checked again.
     [[nodiscard]] std::variant<ToUpstream, ToChannel, Drop>
     on_message(ChannelNumber channel, Bytes message, Instant arrival, Instant now, std::uint64_t fresh_stamp);
+    /// Framing datagram: one packet from a client of the world; otherwise as on_message.
+    [[nodiscard]] std::variant<ToUpstream, Refusal>
+    on_datagram(const ClientEndpoint& from, Bytes datagram, Instant arrival, Instant now, std::uint64_t fresh_stamp);
     /// The socket did not take it: counts `reason` instead of forwarded, ends the exchange.
     void refuse(ExchangeHandle exchange, DropReason reason);
 
-    /// A datagram from the daemon. The reply frame's backward hold ends, and its send stamp is, `now`.
-    [[nodiscard]] std::variant<ToChannel, Drop> on_upstream_datagram(Bytes datagram, Instant arrival, Instant now);
+    /// A datagram from the daemon. The reply frame's backward hold ends, and its send stamp is, `now`. Deliver: framing
+    /// datagram.
+    [[nodiscard]] std::variant<ToChannel, Deliver, Drop> on_upstream_datagram(Bytes datagram, Instant arrival,
+                                                                              Instant now);
     /// The channel did not take the reply that on_upstream_datagram gave: counts `reason` instead of forwarded.
     void refuse_reply(DropReason reason);
 
