@@ -41,6 +41,8 @@ bool is_folded(AuditEvent event) noexcept
     case AuditEvent::config_loaded:
     case AuditEvent::config_rejected:
     case AuditEvent::privileges_dropped:
+    case AuditEvent::key_loaded:
+    case AuditEvent::key_destroyed:
     case AuditEvent::profile_claim:
     case AuditEvent::chain_restarted:
         return false;
@@ -60,6 +62,10 @@ std::string_view requirement(AuditEvent event) noexcept
     case AuditEvent::config_rejected:
     case AuditEvent::profile_claim:
         return "FMT_SMF.1";
+    case AuditEvent::key_loaded:
+        return "FMT_MTD.1/CryptoKeys";
+    case AuditEvent::key_destroyed:
+        return "FCS_CKM.4";
     case AuditEvent::privileges_dropped:
         return "";
     case AuditEvent::channel_opened:
@@ -143,6 +149,10 @@ std::string_view name(AuditEvent event) noexcept
         return "oversize_dropped";
     case AuditEvent::limit_reached:
         return "limit_reached";
+    case AuditEvent::key_loaded:
+        return "key_loaded";
+    case AuditEvent::key_destroyed:
+        return "key_destroyed";
     case AuditEvent::profile_claim:
         return "profile_claim";
     case AuditEvent::chain_restarted:

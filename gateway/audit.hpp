@@ -30,6 +30,8 @@ enum class AuditEvent : std::uint8_t {
     replay_detected,
     oversize_dropped,
     limit_reached,
+    key_loaded,
+    key_destroyed,
     profile_claim,
     chain_restarted,
 };

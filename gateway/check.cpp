@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "gateway/check_mac.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/profile.hpp"
 
@@ -124,7 +125,12 @@ Json tunnel_json(const Tunnel& tunnel)
         result["upstream-unprotected"] = tunnel.upstream_unprotected;
     }
     result["timing"] = timing_json(tunnel.timing);
-    result["tls"] = tls_json(tunnel);
+    if (tunnel.channel != ChannelKind::mac) {
+        result["tls"] = tls_json(tunnel);
+    }
+    if (tunnel.mac) {
+        result["mac"] = mac_json(tunnel);
+    }
     return result;
 }
 
@@ -171,9 +177,16 @@ void print_peers(const Tunnel& tunnel, std::ostream& out)
         const auto clients = texts(tunnel.clients);
         line(out, "clients", clients.empty() ? "loopback" : fmt::format("{}", fmt::join(clients, ", ")));
         line(out, "connect", fmt::format("{}", fmt::join(texts(tunnel.connect), ", ")));
-        line(out, "server-name", tunnel.server_name.empty() ? "each target's own host" : tunnel.server_name);
+        if (tunnel.channel != ChannelKind::mac) {
+            line(out, "server-name", tunnel.server_name.empty() ? "each target's own host" : tunnel.server_name);
+        }
+        return;
+    }
+    line(out, "upstream", tunnel.upstream ? upstream_text(*tunnel.upstream) : "");
+    if (tunnel.channel == ChannelKind::mac) {
+        const auto clients = texts(tunnel.clients);
+        line(out, "clients", clients.empty() ? "everybody" : fmt::format("{}", fmt::join(clients, ", ")));
     } else {
-        line(out, "upstream", tunnel.upstream ? upstream_text(*tunnel.upstream) : "");
         line(out, "peers",
              fmt::format("certificate {}, {}", name(tunnel.tls.client_certificate),
                          tunnel.tls.allow.empty() ? std::string{"every one of ca"}
@@ -181,22 +194,9 @@ void print_peers(const Tunnel& tunnel, std::ostream& out)
     }
 }
 
-void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
+void print_tls(const Tunnel& tunnel, std::ostream& out)
 {
     const auto& tls = tunnel.tls;
-    out << "tunnel " << tunnel.name << '\n';
-    line(out, "role", name(tunnel.role));
-    line(out, "channel",
-         fmt::format("{}{}", name(tunnel.channel),
-                     tunnel.channel_chosen ? fmt::format(" (chosen by profile {})", config.profile) : std::string{}));
-    line(out, "framing", name(tunnel.framing));
-    line(out, "claim", tunnel.claim);
-    line(out, "listen", fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
-    print_peers(tunnel, out);
-    if (tunnel.channel == ChannelKind::dtls) {
-        line(out, "mtu", std::to_string(tunnel.mtu));
-    }
-    line(out, "timing", timing_text(tunnel.timing));
     line(out, "ca", path_text(tls.ca, absent_ca(tunnel.role)));
     line(out, "certificate", path_text(tls.certificate, "none"));
     line(out, "revocation", name(tls.revocation));
@@ -204,6 +204,33 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
     line(out, "suites", fmt::format("{}", fmt::join(tls.policy.suites, ", ")));
     line(out, "groups", fmt::format("{}", fmt::join(tls.policy.groups, ", ")));
     line(out, "signatures", fmt::format("{}", fmt::join(tls.policy.signatures, ", ")));
+}
+
+void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
+{
+    out << "tunnel " << tunnel.name << '\n';
+    line(out, "role", name(tunnel.role));
+    line(out, "channel",
+         fmt::format("{}{}", name(tunnel.channel),
+                     tunnel.channel_chosen ? fmt::format(" (chosen by profile {})", config.profile) : std::string{}));
+    if (tunnel.channel != ChannelKind::mac) {
+        line(out, "framing", name(tunnel.framing));
+    }
+    line(out, "claim", tunnel.claim);
+    line(out, "listen", fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
+    print_peers(tunnel, out);
+    if (tunnel.channel == ChannelKind::dtls) {
+        line(out, "mtu", std::to_string(tunnel.mtu));
+    }
+    line(out, "timing", timing_text(tunnel.timing));
+    if (tunnel.mac) {
+        for (const auto& [key, text] : mac_lines(tunnel)) {
+            line(out, key, text);
+        }
+    }
+    if (tunnel.channel != ChannelKind::mac) {
+        print_tls(tunnel, out);
+    }
 }
 
 void print_text(const Loaded& loaded, std::ostream& out)

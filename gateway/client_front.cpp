@@ -1,134 +1,48 @@
 #include "gateway/client_front.hpp"
 
-#include <algorithm>
-#include <cstring>
 #include <utility>
-
-#include "transports/address.hpp"
 
 namespace gateway {
 
-namespace {
-
-using transports::MappedAddress;
-
-bool is_loopback(const MappedAddress& address) noexcept
-{
-    static const AddressBlock kIpv4{transports::mapped(in_addr{htonl(0x7f000000U)}), 104};
-    static const AddressBlock kIpv6{transports::mapped(in6addr_loopback), 128};
-    return kIpv4.contains(address) || kIpv6.contains(address);
-}
-
-std::uint32_t zone_of(const sockaddr_storage& address) noexcept
-{
-    if (address.ss_family != AF_INET6) {
-        return 0;
-    }
-    sockaddr_in6 v6{};
-    std::memcpy(&v6, &address, sizeof v6);
-    return v6.sin6_scope_id;
-}
-
-} // namespace
-
-/// One listening socket.
-class ClientFront::Port final : public transports::UdpHandler {
-public:
-    Port(ClientFront& front, std::uint16_t index) : front_{front}, index_{index} {}
-
-    std::optional<std::string> bind(const sockaddr_storage& local)
-    {
-        auto result = transports::UdpSocket::bind(front_.services_.loop, local, *this);
-        if (auto* error = std::get_if<std::string>(&result)) {
-            return std::move(*error);
-        }
-        socket_ = std::move(std::get<std::unique_ptr<transports::UdpSocket>>(result));
-        return std::nullopt;
-    }
-    void on_datagram(const transports::Datagram& datagram) override { front_.on_datagram(index_, datagram); }
-    void on_refused(int) override {} // an unconnected socket hears of its clients' ends; they lose nothing by it
-    void on_send_failed(std::size_t count) override { front_.head_.undelivered(count); }
-    [[nodiscard]] transports::UdpSocket& socket() noexcept { return *socket_; }
-    [[nodiscard]] const transports::UdpSocket& socket() const noexcept { return *socket_; }
-
-private:
-    ClientFront& front_;
-    std::uint16_t index_;
-    std::unique_ptr<transports::UdpSocket> socket_;
-};
-
-ClientFront::ClientFront(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
-                         std::function<void()> progress)
-    : services_{services}, tunnel_{tunnel}, head_{services, tunnel, std::move(connector), *this}, progress_{std::move(
-                                                                                                      progress)}
+ClientFront::ClientFront(Services services, const Tunnel& tunnel, std::function<void()> progress)
+    : services_{services}, tunnel_{tunnel}, progress_{std::move(progress)}, front_{services.loop, tunnel,
+                                                                                   UdpFront::Default::loopback, *this}
 {}
 
-ClientFront::~ClientFront() = default;
+std::vector<CarrierProblem> ClientFront::make_head()
+{
+    auto made = make_client_role(services_, tunnel_, *this);
+    if (auto* problems = std::get_if<std::vector<CarrierProblem>>(&made)) {
+        return std::move(*problems);
+    }
+    head_ = std::move(std::get<std::unique_ptr<ClientRole>>(made));
+    return {};
+}
 
 std::optional<std::string> ClientFront::bind()
 {
-    for (const SocketAddress& address : tunnel_.listen) {
-        auto port = std::make_unique<Port>(*this, static_cast<std::uint16_t>(ports_.size()));
-        if (auto error = port->bind(address.storage)) {
-            return "tunnel " + tunnel_.name + ": " + *error;
-        }
-        ports_.push_back(std::move(port));
-    }
-    return std::nullopt;
+    return front_.bind();
 }
 
-std::vector<std::string> ClientFront::addresses() const
+void ClientFront::on_request(const ntp_shim::ClientEndpoint& from, std::span<const std::byte> datagram,
+                             transports::Instant arrival)
 {
-    std::vector<std::string> out;
-    for (const auto& port : ports_) {
-        out.push_back(transports::address_text(port->socket().local()));
-    }
-    return out;
+    head_->submit(from, datagram, arrival);
 }
 
-bool ClientFront::may_ask(const MappedAddress& client) const noexcept
+void ClientFront::on_refused_request(ntp_shim::DropReason reason)
 {
-    if (tunnel_.clients.empty()) {
-        return is_loopback(client);
-    }
-    return std::any_of(tunnel_.clients.begin(), tunnel_.clients.end(),
-                       [&](const AddressBlock& block) { return block.contains(client); });
+    head_->refuse(reason);
 }
 
-/// A forged source that is one of our own sockets would make us answer ourselves.
-bool ClientFront::is_own_listener(const sockaddr_storage& address) const noexcept
+void ClientFront::on_undelivered(std::size_t count)
 {
-    return std::any_of(ports_.begin(), ports_.end(), [&](const auto& port) {
-        const sockaddr_storage& own = port->socket().local();
-        return transports::port_of(own) == transports::port_of(address) &&
-               transports::mapped(own) == transports::mapped(address);
-    });
-}
-
-void ClientFront::on_datagram(std::uint16_t listener, const transports::Datagram& datagram)
-{
-    const MappedAddress client = transports::mapped(datagram.from);
-    if (datagram.truncated) {
-        head_.refuse(ntp_shim::DropReason::too_long);
-    } else if (!may_ask(client)) {
-        head_.refuse(ntp_shim::DropReason::not_allowed);
-    } else if (is_own_listener(datagram.from)) {
-        head_.refuse(ntp_shim::DropReason::bad_source);
-    } else {
-        ntp_shim::ClientEndpoint from;
-        from.address = client;
-        from.local = datagram.local;
-        from.scope = zone_of(datagram.from);
-        from.port = transports::port_of(datagram.from);
-        from.listener = listener;
-        head_.submit(from, datagram.bytes, datagram.arrival);
-    }
+    head_->undelivered(count);
 }
 
 void ClientFront::deliver(const ntp_shim::ClientEndpoint& client, std::span<const std::byte> packet)
 {
-    const sockaddr_storage to = transports::from_mapped(client.address, client.port, client.scope);
-    ports_.at(client.listener)->socket().send(packet, to, client.local);
+    front_.deliver(client, packet);
 }
 
 void ClientFront::on_attempt_failed(const transports::Failed&)

@@ -21,10 +21,10 @@ std::string client_text(const ntp_shim::ClientEndpoint& client)
 
 } // namespace
 
-ClientHead::ClientHead(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
-                       ReplySink& sink)
-    : services_{services}, tunnel_{tunnel}, sink_{sink}, shim_{client_policy(tunnel, services.random), counters_},
-      channels_{services, tunnel, std::move(connector), *this}, turn_end_{services.loop, [this] { work(); }},
+ClientHead::ClientHead(Services services, const Tunnel& tunnel, Parts parts, ReplySink& sink)
+    : services_{services}, tunnel_{tunnel}, sink_{sink}, sealing_{std::move(parts.sealing)},
+      shim_{client_policy(tunnel, services.random), counters_, sealing_ ? &sealing_->seal() : nullptr},
+      channels_{services, tunnel, std::move(parts.connector), *this}, turn_end_{services.loop, [this] { work(); }},
       timer_{services.loop, [this] { work(); }}
 {}
 
@@ -33,6 +33,13 @@ ClientHead::~ClientHead() = default;
 void ClientHead::start()
 {
     channels_.start();
+}
+
+void ClientHead::reload()
+{
+    if (sealing_) {
+        sealing_->reload();
+    }
 }
 
 void ClientHead::refuse(ntp_shim::DropReason reason)
@@ -99,7 +106,7 @@ void ClientHead::submit(const ntp_shim::ClientEndpoint& from, std::span<const st
 /// False when the request was dropped on the way.
 bool ClientHead::hand_over(ntp_shim::ExchangeHandle exchange, transports::Channel& channel)
 {
-    const auto message = shim_.hand_over(exchange, channel.number(), shim_now());
+    const auto message = shim_.hand_over(exchange, channel.number(), shim_now(), services_.random.bits());
     if (const auto* drop = std::get_if<ntp_shim::Drop>(&message)) {
         if (!limit_key(drop->reason).empty()) {
             channels_.events().dropped(drop->reason, channel.peer().address);

@@ -11,6 +11,8 @@
 
 #include "gateway/client_channels.hpp"
 #include "gateway/config.hpp"
+#include "gateway/roles.hpp"
+#include "gateway/sealing.hpp"
 #include "gateway/services.hpp"
 #include "ntp-shim/client_shim.hpp"
 #include "ntp-shim/raw_splitter.hpp"
@@ -18,38 +20,26 @@
 
 namespace gateway {
 
-/// Who asked: the UDP front, or `query`.
-class ReplySink {
+class ClientHead final : public ClientRole, private ClientChannelsOwner {
 public:
-    virtual void deliver(const ntp_shim::ClientEndpoint& client, std::span<const std::byte> packet) = 0;
-    // For the curious; already counted and recorded.
-    virtual void on_attempt_failed(const transports::Failed& why) = 0;
-    virtual void on_channel(const transports::PeerIdentity& peer) = 0;
-    virtual void on_channel_lost(const transports::Closed& why) = 0;
-
-protected:
-    ~ReplySink() = default;
-};
-
-class ClientHead final : private ClientChannelsOwner {
-public:
+    struct Parts {
+        std::unique_ptr<transports::Connector> connector;
+        std::unique_ptr<ClientSealing> sealing; // the inner seal; nothing without one
+    };
     /// `tunnel` and `sink` outlive the head-end.
-    ClientHead(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
-               ReplySink& sink);
-    ~ClientHead();
-    ClientHead(const ClientHead&) = delete;
-    ClientHead& operator=(const ClientHead&) = delete;
+    ClientHead(Services services, const Tunnel& tunnel, Parts parts, ReplySink& sink);
+    ~ClientHead() override;
 
-    void start();
-    void submit(const ntp_shim::ClientEndpoint& from, std::span<const std::byte> datagram, transports::Instant arrival);
-    /// A datagram that the front refuses before it is looked at: counted here, with the others.
-    void refuse(ntp_shim::DropReason reason);
-    /// The local socket did not take replies counted as delivered.
-    void undelivered(std::size_t count);
-    void drain(); // no new requests; channels close once their exchanges are over
-    [[nodiscard]] bool drained() const noexcept;
-    [[nodiscard]] bool tried() const noexcept { return channels_.tried(); }
-    [[nodiscard]] nlohmann::ordered_json counters() const;
+    void start() override;
+    void submit(const ntp_shim::ClientEndpoint& from, std::span<const std::byte> datagram,
+                transports::Instant arrival) override;
+    void refuse(ntp_shim::DropReason reason) override;
+    void undelivered(std::size_t count) override;
+    void reload() override;
+    void drain() override; // channels close once their exchanges are over
+    [[nodiscard]] bool drained() const noexcept override;
+    [[nodiscard]] bool tried() const noexcept override { return channels_.tried(); }
+    [[nodiscard]] nlohmann::ordered_json counters() const override;
 
 private:
     void on_channel_open(transports::Channel& channel) override;
@@ -78,6 +68,7 @@ private:
         ntp_shim::ExchangeHandle exchange;
     };
     std::vector<Leaving> leaving_; // handed over in this turn, not yet written
+    std::unique_ptr<ClientSealing> sealing_;
     ntp_shim::Counters counters_;
     ntp_shim::ClientShim shim_;
     ClientChannels channels_;

@@ -14,6 +14,7 @@
 #include "gateway/check.hpp"
 #include "gateway/config.hpp"
 #include "gateway/config_values.hpp"
+#include "gateway/keygen_mac.hpp"
 #include "gateway/program.hpp"
 #include "gateway/query.hpp"
 #include "gateway/url.hpp"
@@ -34,6 +35,7 @@ struct Arguments {
     UrlOptions options;
     transports::TrialPki pki;
     std::vector<std::string> pki_names;
+    MacKeyRequest mac_key;
 };
 
 struct UrlOption {
@@ -48,12 +50,14 @@ constexpr std::array kTlsOptions = {
     UrlOption{"crl", "certificate revocation list; may be repeated"},
     UrlOption{"profile", "profile name or file (modern)"},
     UrlOption{"framing", "v1 or raw"},
+    UrlOption{"mac-keys", "key file of a mac channel, or of an inner seal"},
+    UrlOption{"mac-format", "of the key file: auto, ntp or chrony"},
+    UrlOption{"mac-key", "key id to seal with, or to accept; may be repeated"},
 };
 constexpr std::array kTargetOptions = {UrlOption{"server-name", "name the server's certificate must carry"}};
-constexpr std::array kLaterOptions = {
-    UrlOption{"mac-keys", "key file of a mac channel"}, UrlOption{"mac-key", "key id of a mac channel"},
-    UrlOption{"user", "user of an ssh channel"}, UrlOption{"identity", "private key of an ssh channel"},
-    UrlOption{"known-hosts", "host keys of an ssh channel"}};
+constexpr std::array kLaterOptions = {UrlOption{"user", "user of an ssh channel"},
+                                      UrlOption{"identity", "private key of an ssh channel"},
+                                      UrlOption{"known-hosts", "host keys of an ssh channel"}};
 constexpr std::array kClientOptions = {UrlOption{"listen", "local UDP address for NTP clients; may be repeated"},
                                        UrlOption{"clients", "who may ask: address blocks; may be repeated"}};
 constexpr std::array kServerOptions = {
@@ -174,7 +178,7 @@ int run_query(const Arguments& arguments)
     return by_file ? query_file(arguments, options) : query_url(arguments, options);
 }
 
-int run_keygen(Arguments& arguments)
+int run_keygen_pki(Arguments& arguments)
 {
     if (!arguments.pki_names.empty()) {
         arguments.pki.server_names = arguments.pki_names;
@@ -198,7 +202,8 @@ struct CommandLine {
     CLI::App* query = nullptr;
     CLI::App* client = nullptr;
     CLI::App* server = nullptr;
-    CLI::App* keygen = nullptr;
+    CLI::App* keygen_pki = nullptr;
+    CLI::App* keygen_mac = nullptr;
     CLI::App* version = nullptr;
 
     CommandLine()
@@ -211,12 +216,7 @@ struct CommandLine {
         check->add_flag("--json", arguments.json, "one JSON document on standard output");
         add_query();
         add_short_forms();
-        keygen = app.add_subcommand("keygen", "make keys and certificates; never overwrites");
-        keygen->require_subcommand(1);
-        CLI::App* const pki = keygen->add_subcommand("pki", "trial certificates: ca, server and client");
-        pki->add_option("--out", arguments.pki.directory, "directory, made when missing")->required();
-        pki->add_option("--server-name", arguments.pki_names, "names and addresses of the server; may be repeated");
-        pki->add_option("--client-name", arguments.pki.client_name, "name of the client");
+        add_keygen();
         version = app.add_subcommand("version", "version, build, library versions, features");
     }
 
@@ -233,6 +233,24 @@ private:
         add_options(*query, arguments, kTlsOptions);
         add_options(*query, arguments, kTargetOptions);
         add_options(*query, arguments, kLaterOptions);
+    }
+
+    void add_keygen()
+    {
+        CLI::App* const keygen = app.add_subcommand("keygen", "make keys and certificates; never overwrites");
+        keygen->require_subcommand(1);
+        keygen_pki = keygen->add_subcommand("pki", "trial certificates: ca, server and client");
+        keygen_pki->add_option("--out", arguments.pki.directory, "directory, made when missing")->required();
+        keygen_pki->add_option("--server-name", arguments.pki_names,
+                               "names and addresses of the server; may be repeated");
+        keygen_pki->add_option("--client-name", arguments.pki.client_name, "name of the client");
+        keygen_mac = keygen->add_subcommand("mac", "a symmetric key, and the check value that both sides must see");
+        keygen_mac->add_option("--out", arguments.mac_key.directory, "directory, made when missing")->required();
+        keygen_mac->add_option("--id", arguments.mac_key.id, "key id (1)");
+        keygen_mac->add_option("--digest", arguments.mac_key.digest,
+                               "AES128 (the default), AES256, SHA256, SHA384, SHA512 or SHA1");
+        keygen_mac->add_option("--format", arguments.mac_key.format,
+                               "chrony (the default) or ntp, for ntpd and NTPsec");
     }
 
     void add_short_forms()
@@ -269,8 +287,11 @@ int dispatch(CommandLine& line)
     if (line.server->parsed()) {
         return run_loaded(load_yaml(server_yaml({arguments.url, arguments.options})));
     }
-    if (line.keygen->parsed()) {
-        return run_keygen(arguments);
+    if (line.keygen_pki->parsed()) {
+        return run_keygen_pki(arguments);
+    }
+    if (line.keygen_mac->parsed()) {
+        return write_mac_key(arguments.mac_key, std::cout, std::cerr);
     }
     std::cout << version_text();
     return kSuccess;

@@ -15,7 +15,10 @@
 #include <vector>
 
 #include <netinet/in.h>
+#include <sys/types.h>
 
+#include "ntp-shim/key_file.hpp"
+#include "ntp-shim/mac_seal.hpp"
 #include "transports/tls_context.hpp"
 
 namespace gateway {
@@ -88,6 +91,25 @@ struct ClockUpstream {
 };
 using Upstream = std::variant<DaemonUpstream, ClockUpstream>;
 
+/// What `check` and the log may show of a loaded key.
+struct KeySummary {
+    std::uint32_t id{};
+    std::string digest;
+    std::string check_value; // the same on both sides, when the keys are
+};
+
+/// The mac: block.
+struct MacSettings {
+    std::filesystem::path keys;
+    ntp_shim::KeyFormat format = ntp_shim::KeyFormat::automatic;
+    std::vector<std::uint32_t> ids; // client role: in order of preference; server role: trusted, empty = all
+    std::uint8_t version = 4;       // client role
+    ntp_shim::MacServerSeal::Rules rules;
+    std::vector<std::string> digests; // of the profile
+    std::vector<uid_t> owners;        // who may own the file, beside root
+    std::vector<KeySummary> loaded;   // when the configuration was read
+};
+
 struct Tunnel {
     std::string name;
     Role role{};
@@ -103,7 +125,9 @@ struct Tunnel {
     Timing timing;
     Limits limits; // the process's, lowered by the tunnel
     transports::TlsSettings tls;
-    std::string server_name; // client role; empty = each target's own host
+    std::string server_name;        // client role; empty = each target's own host
+    std::optional<MacSettings> mac; // channel mac, or the inner seal of another
+    std::uint16_t source_port = 0;  // channel mac, client role; 0 = random for each request
     bool forward_kod = false;
     bool forward_unsynchronised = false;
     std::string claim; // what carries the claim, as printed by `check`

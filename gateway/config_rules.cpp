@@ -52,7 +52,7 @@ void check_names(const std::vector<TunnelDraft>& tunnels, Report& report)
 
 bool listens_on_udp(const Tunnel& tunnel) noexcept
 {
-    return tunnel.role == Role::client || tunnel.channel == ChannelKind::dtls;
+    return tunnel.role == Role::client || tunnel.channel == ChannelKind::dtls || tunnel.channel == ChannelKind::mac;
 }
 
 void check_clashes(const std::vector<Listener>& listeners, Report& report)
@@ -209,8 +209,15 @@ void set_claim(TunnelDraft& draft, const Profile& profile, Report& report)
 {
     const auto& claim = profile.claim;
     const auto channel = draft.tunnel.channel;
+    const bool is_sealed = draft.tunnel.mac && channel != ChannelKind::mac;
     if (has(claim.claimable, channel)) {
-        draft.tunnel.claim = fmt::format("{}, under profile {}: {}", name(channel), profile.name, claim.rule);
+        const auto* const with = is_sealed ? " with an inner mac" : "";
+        draft.tunnel.claim = fmt::format("{}{}, under profile {}: {}", name(channel), with, profile.name, claim.rule);
+        return;
+    }
+    if (is_sealed && has(claim.claimable, ChannelKind::mac) && has(claim.supplementary, channel)) {
+        draft.tunnel.claim =
+            fmt::format("mac inside {}, under profile {}: {}", name(channel), profile.name, claim.rule);
         return;
     }
     std::string claimable;
@@ -219,13 +226,17 @@ void set_claim(TunnelDraft& draft, const Profile& profile, Report& report)
     }
     const auto requirement = claim.requirement.empty() ? std::string{} : claim.requirement + ": ";
     report.error({draft.place.at, draft.place.key + ".channel"},
-                 fmt::format("{}channel {} cannot carry the claim under {} (expected one of {})", requirement,
-                             name(channel), profile.name, claimable));
+                 fmt::format("{}channel {} cannot carry the claim under {} (expected one of {}{})", requirement,
+                             name(channel), profile.name, claimable,
+                             has(claim.supplementary, channel) ? ", or a mac: block" : ""));
 }
 
 // Loads certificates and keys as `run` will, so that `check` finds what only the channel's library knows.
 void try_carrier(const TunnelDraft& draft, Report& report)
 {
+    if (draft.tunnel.channel == ChannelKind::mac) {
+        return; // its keys were read with the block
+    }
     const auto made = Carrier::make(draft.tunnel);
     const auto* problems = std::get_if<std::vector<CarrierProblem>>(&made);
     if (problems == nullptr) {

@@ -12,20 +12,11 @@
 
 namespace gateway {
 
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-
 namespace {
 
 constexpr std::uint16_t kTlsPort = 4461;
+constexpr std::uint16_t kNtpPort = 123;
 constexpr std::size_t kMaxName = 64;
-
-constexpr DurationRange kMaxAge{milliseconds{10}, milliseconds{900}};
-constexpr DurationRange kMaxRoundTrip{milliseconds{10}, milliseconds{4000}};
-constexpr DurationRange kMaxUncorrected{milliseconds{0}, milliseconds{900}};
-constexpr DurationRange kSetUp{milliseconds{10}, seconds{60}};
-constexpr DurationRange kQuiet{milliseconds{100}, seconds{24 * 3600}};
-constexpr DurationRange kChannelAge{seconds{1}, seconds{366 * 24 * 3600}};
 
 constexpr std::array<Choice<Role>, 2> kRoleWords{{{"client", Role::client}, {"server", Role::server}}};
 constexpr std::array<Choice<Framing>, 2> kFramingWords{{{"v1", Framing::v1}, {"raw", Framing::raw}}};
@@ -75,7 +66,7 @@ public:
         read_listen();
         read_client_side();
         read_server_side();
-        read_timing();
+        read_timing(section_.find("timing"), report_, draft_);
         tunnel.limits = context_.limits;
         read_limits(section_.find("limits"), report_, &context_.limits, tunnel.limits);
         read_blocks();
@@ -123,32 +114,47 @@ private:
     void read_channel()
     {
         const auto channel = section_.find("channel");
-        draft_.tunnel.channel = ChannelKind::tls;
-        if (section_.has("channel")) {
-            const auto read = read_choice(channel, report_, std::span<const Choice<ChannelKind>>{kChannelWords});
-            other_channel_ = read != ChannelKind::tls && read != ChannelKind::dtls;
-            draft_.tunnel.channel = read == ChannelKind::dtls ? ChannelKind::dtls : ChannelKind::tls;
-            if (read == ChannelKind::dtls && draft_.tunnel.framing == Framing::raw) {
-                report_.error(section_.place("framing"), "raw belongs to channel tls (expected v1: in DTLS one record "
-                                                         "is one frame)");
-            }
+        auto& chosen = draft_.tunnel.channel;
+        chosen = ChannelKind::tls;
+        if (!section_.has("channel")) {
+            choose();
             return;
         }
-        const bool other_block = section_.has("ssh") || section_.has("mac") || section_.has("nts");
+        const auto read = read_choice(channel, report_, std::span<const Choice<ChannelKind>>{kChannelWords});
+        other_channel_ = read != ChannelKind::tls && read != ChannelKind::dtls;
+        if (read == ChannelKind::dtls || read == ChannelKind::mac) {
+            chosen = *read;
+        }
+        if (chosen != ChannelKind::tls && draft_.tunnel.framing == Framing::raw) {
+            report_.error(section_.place("framing"),
+                          fmt::format("raw belongs to channel tls (expected {} under {})",
+                                      chosen == ChannelKind::mac ? "none" : "v1", name(chosen)));
+        }
+    }
+
+    void choose()
+    {
+        const auto& order = context_.profile.order;
+        const bool other_block = section_.has("ssh") || section_.has("nts");
+        std::optional<ChannelKind> chosen;
         if (section_.has("tls")) {
-            draft_.tunnel.channel_chosen = true;
-            if (const auto chosen = choose_channel(section_.find("tls"), draft_.tunnel.framing, context_.profile)) {
-                draft_.tunnel.channel = *chosen;
-            } else {
-                report_.error(draft_.place, fmt::format("profile {} has no channel for the block tls: that is in this "
-                                                        "version",
-                                                        context_.profile.name));
-            }
+            chosen = choose_channel(section_.find("tls"), draft_.tunnel.framing, context_.profile);
+        } else if (section_.has("mac") && !other_block &&
+                   std::find(order.begin(), order.end(), ChannelKind::mac) != order.end()) {
+            chosen = ChannelKind::mac;
+        }
+        other_channel_ = !section_.has("tls");
+        draft_.tunnel.channel_chosen = chosen.has_value();
+        draft_.tunnel.channel = chosen.value_or(ChannelKind::tls);
+        if (chosen || other_block) {
             return;
         }
-        other_channel_ = true;
-        if (!other_block) {
-            missing("channel", "tls or dtls, or a block tls: for the profile to choose by");
+        if (section_.has("tls") || section_.has("mac")) {
+            report_.error(draft_.place, fmt::format("profile {} has no channel for the block {}: that is in this "
+                                                    "version",
+                                                    context_.profile.name, section_.has("tls") ? "tls" : "mac"));
+        } else {
+            missing("channel", "tls, dtls or mac, or a block tls: or mac: for the profile to choose by");
         }
     }
 
@@ -181,8 +187,13 @@ private:
     void read_client_side()
     {
         if (is(Role::server)) {
-            for (const auto* key : {"clients", "connect", "source-port", "forward-kod", "forward-unsynchronised"}) {
+            for (const auto* key : {"connect", "source-port", "forward-kod", "forward-unsynchronised"}) {
                 refuse_other_role(section_, key, Role::client, report_);
+            }
+            if (draft_.tunnel.channel == ChannelKind::mac) {
+                read_clients(); // nobody connects: whoever sends a datagram asks
+            } else {
+                refuse_other_role(section_, "clients", Role::client, report_);
             }
             return;
         }
@@ -190,9 +201,7 @@ private:
         read_connect();
         section_.flag("forward-kod", draft_.tunnel.forward_kod);
         section_.flag("forward-unsynchronised", draft_.tunnel.forward_unsynchronised);
-        if (const auto port = section_.find("source-port")) {
-            report_.error(port.place(), "belongs to channels mac and nts (expected no source-port under tls and dtls)");
-        }
+        read_source_port(section_.find("source-port"), report_, draft_.tunnel);
     }
 
     void read_clients()
@@ -231,7 +240,7 @@ private:
             if (!text) {
                 continue;
             }
-            auto parsed = parse_target(*text, kTlsPort);
+            auto parsed = parse_target(*text, draft_.tunnel.channel == ChannelKind::mac ? kNtpPort : kTlsPort);
             if (const auto* refused = std::get_if<Refused>(&parsed)) {
                 report_.error(entry.place(), shown(*text) + " " + refused->why);
                 continue;
@@ -306,57 +315,9 @@ private:
         forms.finish();
     }
 
-    void read_timing()
-    {
-        const auto block = section_.find("timing");
-        Section keys{block, report_};
-        auto& timing = draft_.tunnel.timing;
-        keys.duration("max-age", kMaxAge, timing.max_age);
-        keys.duration("max-round-trip", kMaxRoundTrip, timing.max_round_trip);
-        keys.duration("max-uncorrected", kMaxUncorrected, timing.max_uncorrected);
-        keys.flag("correct-hold", timing.correct_hold);
-        keys.flag("correct-excess", timing.correct_excess);
-        keys.duration("connect", kSetUp, timing.connect);
-        keys.duration("handshake", kSetUp, timing.handshake);
-        keys.duration("keepalive", kQuiet, timing.keepalive);
-        keys.duration("idle", kQuiet, timing.idle);
-        keys.duration("max-channel-age", kChannelAge, timing.max_channel_age);
-        keys.finish();
-        check_timing(keys);
-    }
-
-    // The place named is the one that was written; when both are, the smaller bound's.
-    void check_timing(const Section& keys)
-    {
-        const auto& timing = draft_.tunnel.timing;
-        if (timing.max_round_trip < timing.max_age) {
-            const auto key = keys.has("max-round-trip") ? "max-round-trip" : "max-age";
-            report_.error(keys.place(key),
-                          fmt::format("max-round-trip {} is shorter than max-age {} (expected at least as long)",
-                                      duration_text(timing.max_round_trip), duration_text(timing.max_age)));
-        }
-        if (timing.max_uncorrected > timing.max_age) {
-            const auto key = keys.has("max-uncorrected") ? "max-uncorrected" : "max-age";
-            report_.error(keys.place(key),
-                          fmt::format("max-uncorrected {} is longer than max-age {} (expected at most as long)",
-                                      duration_text(timing.max_uncorrected), duration_text(timing.max_age)));
-        }
-        if (is(Role::client) && timing.idle <= timing.keepalive) {
-            const auto key = keys.has("idle") ? "idle" : "keepalive";
-            report_.error(keys.place(key), fmt::format("idle {} is not longer than keepalive {} (expected a channel to "
-                                                       "be asked before it counts as idle)",
-                                                       duration_text(timing.idle), duration_text(timing.keepalive)));
-        }
-        for (const auto* key : {"connect", "keepalive"}) {
-            if (is(Role::server) && keys.has(key)) {
-                report_.warning(keys.place(key), "has no effect in role server");
-            }
-        }
-    }
-
     void read_blocks()
     {
-        for (const auto* other : {"ssh", "mac", "nts"}) {
+        for (const auto* other : {"ssh", "nts"}) {
             (void)section_.find(other); // refused by name where the section is read
         }
         const auto tls = section_.find("tls");
@@ -366,6 +327,14 @@ private:
             read_tls(tls, context_, draft_);
         }
         read_dtls(section_.find("dtls"), context_, draft_);
+        const bool is_mac = draft_.tunnel.channel == ChannelKind::mac;
+        if (is_mac && tls) {
+            report_.error(draft_.tls_place, "has no use under channel mac (expected none, or channel: tls)");
+        }
+        if (is_mac && !section_.has("mac")) {
+            missing("mac", "keys: and key: or trusted:");
+        }
+        read_mac(section_.find("mac"), context_, draft_);
     }
 
     const LoadContext& context_;

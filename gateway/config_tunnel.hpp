@@ -50,6 +50,14 @@ void read_tls(const Value& block, const LoadContext& context, TunnelDraft& draft
 /// The `dtls:` block; `draft` knows its channel.
 void read_dtls(const Value& block, const LoadContext& context, TunnelDraft& draft);
 
+/// The `timing:` block; `draft` knows its role.
+void read_timing(const Value& block, Report& report, TunnelDraft& draft);
+
+/// The `mac:` block, of channel mac or as the inner seal of another; `draft` knows its role and channel.
+void read_mac(const Value& block, const LoadContext& context, TunnelDraft& draft);
+/// `source-port` of a client role.
+void read_source_port(const Value& value, Report& report, Tunnel& tunnel);
+
 /// The `limits:` block, of the process or, with the process's as `ceiling`, of a tunnel.
 void read_limits(const Value& block, Report& report, const Limits* ceiling, Limits& limits);
 

@@ -206,6 +206,9 @@ Reach reach_of(const Config& config)
         for (const auto& path : tunnel.tls.crl) {
             read(path);
         }
+        if (tunnel.mac) {
+            read(tunnel.mac->keys); // again when it changes
+        }
     }
     if (config.audit.file) {
         reach.write.push_back(std::filesystem::absolute(*config.audit.file).parent_path());

@@ -8,6 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/confinement.hpp"
+#include "gateway/client_channels.hpp"
+#include "gateway/datagram_client.hpp"
+#include "gateway/heads.hpp"
 #include "gateway/notify.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
@@ -18,6 +21,7 @@ namespace gateway {
 namespace {
 
 using nlohmann::ordered_json;
+using Problems = std::vector<CarrierProblem>;
 
 constexpr auto kReadyDeadline = std::chrono::seconds{10};
 constexpr auto kDrainDeadline = std::chrono::seconds{5};
@@ -34,6 +38,7 @@ std::uint64_t descriptors_needed(const Config& config)
     needed += serves ? config.limits.channels : 0;
     for (const Tunnel& tunnel : config.tunnels) {
         needed += tunnel.listen.size() + ClientChannels::kMaxRawChannels;
+        needed += tunnel.role == Role::client && tunnel.channel == ChannelKind::mac ? DatagramClient::kMaxSockets : 0;
     }
     return needed;
 }
@@ -107,22 +112,24 @@ std::optional<int> Program::give_up_privileges()
 
 std::optional<int> Program::open_tunnel(const Tunnel& tunnel)
 {
-    auto carrier = Carrier::make(tunnel);
-    if (const auto* problems = std::get_if<std::vector<CarrierProblem>>(&carrier)) {
-        for (const auto& problem : *problems) {
-            log_.error(fmt::format("tunnel {}: {}.{}: {}", tunnel.name, problem.block, problem.setting, problem.text));
-        }
-        return kUsage; // a file changed since the configuration was checked
-    }
-    auto usable = std::move(std::get<std::unique_ptr<Carrier>>(carrier));
+    std::vector<CarrierProblem> problems;
     std::optional<std::string> error;
     if (tunnel.role == Role::client) {
-        clients_.push_back(std::make_unique<ClientFront>(services_, tunnel, usable->connector(loop_),
-                                                         [this] { ready_check_.request(); }));
-        error = clients_.back()->bind();
+        auto front = std::make_unique<ClientFront>(services_, tunnel, [this] { ready_check_.request(); });
+        problems = front->make_head();
+        error = problems.empty() ? front->bind() : std::nullopt;
+        clients_.push_back(std::move(front));
+    } else if (auto made = make_server_role(services_, tunnel); std::holds_alternative<Problems>(made)) {
+        problems = std::get<Problems>(std::move(made));
     } else {
-        servers_.push_back(std::make_unique<ServerHead>(services_, tunnel, std::move(usable)));
+        servers_.push_back(std::move(std::get<std::unique_ptr<ServerRole>>(made)));
         error = servers_.back()->bind();
+    }
+    for (const auto& problem : problems) {
+        log_.error(fmt::format("tunnel {}: {}.{}: {}", tunnel.name, problem.block, problem.setting, problem.text));
+    }
+    if (!problems.empty()) {
+        return kUsage; // a file changed since the configuration was checked
     }
     if (error) {
         log_.error(*error);
@@ -148,10 +155,13 @@ int Program::run()
     ready_check_.request();
     loop_.run();
 
+    const ordered_json counted = counters();
+    clients_.clear(); // their last records, of keys destroyed, come before the one that ends all
+    servers_.clear();
     audit_.write_folded(transports::read_boot(), true);
     AuditRecord record = record_of(AuditEvent::stopped, exit_code_ == kSuccess);
     record.reason = why_stopped_;
-    audit_.record(record, {{"counters", counters()}, {"head", {{"seq", audit_.sequence()}, {"hash", audit_.head()}}}});
+    audit_.record(record, {{"counters", counted}, {"head", {{"seq", audit_.sequence()}, {"hash", audit_.head()}}}});
     log_.info("stopped: " + why_stopped_);
     return exit_code_;
 }
@@ -235,7 +245,13 @@ void Program::reopen_files()
     if (const auto error = audit_.reopen()) {
         log_.error(*error);
     }
-    log_.warn("SIGHUP: audit file reopened; the configuration is not reloaded by this version");
+    for (const auto& client : clients_) {
+        client->head().reload();
+    }
+    for (const auto& server : servers_) {
+        server->reload();
+    }
+    log_.warn("SIGHUP: audit file reopened and key files read; the configuration is not reloaded by this version");
 }
 
 void Program::stop(int code)

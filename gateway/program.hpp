@@ -8,7 +8,7 @@
 
 #include "gateway/client_front.hpp"
 #include "gateway/config.hpp"
-#include "gateway/server_head.hpp"
+#include "gateway/roles.hpp"
 #include "gateway/services.hpp"
 
 namespace gateway {
@@ -52,7 +52,7 @@ private:
     ExchangeBudget exchanges_;
     Services services_;
     std::vector<std::unique_ptr<ClientFront>> clients_;
-    std::vector<std::unique_ptr<ServerHead>> servers_;
+    std::vector<std::unique_ptr<ServerRole>> servers_;
     std::vector<std::unique_ptr<transports::Signal>> signals_;
     transports::TurnEnd ready_check_;
     transports::Timer ready_deadline_;

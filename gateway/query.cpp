@@ -7,8 +7,7 @@
 #include <netdb.h>
 #include <nlohmann/json.hpp>
 
-#include "gateway/carrier.hpp"
-#include "gateway/client_head.hpp"
+#include "gateway/heads.hpp"
 #include "gateway/query_report.hpp"
 #include "gateway/services.hpp"
 #include "ntp-shim/packet.hpp"
@@ -86,18 +85,26 @@ private:
 
 class TunnelAsking final : public Asking, private ReplySink {
 public:
-    TunnelAsking(Services services, const Tunnel& tunnel, std::unique_ptr<transports::Connector> connector,
-                 const QueryOptions& options)
-        : Asking{services.loop, options, kFramedInterval}, targets_{tunnel.connect.size()}, head_{services, tunnel,
-                                                                                                  std::move(connector),
-                                                                                                  *this}
+    TunnelAsking(transports::Loop& loop, const Tunnel& tunnel, const QueryOptions& options)
+        : Asking{loop, options, tunnel.channel == ChannelKind::mac ? kPlainInterval : kFramedInterval},
+          targets_{tunnel.connect.size()}
     {
         report().channel = name(tunnel.channel);
         report().peer = tunnel.connect.front().text();
         report().failure = {"exchange", "no_reply", "no time came before the query's time was over"};
-        head_.start();
     }
-    [[nodiscard]] const ClientHead& head() const noexcept { return head_; }
+    /// Why it cannot be started.
+    [[nodiscard]] std::optional<CarrierProblem> start(Services services, const Tunnel& tunnel)
+    {
+        auto made = make_client_role(services, tunnel, *this);
+        if (const auto* problems = std::get_if<std::vector<CarrierProblem>>(&made)) {
+            return problems->front();
+        }
+        head_ = std::move(std::get<std::unique_ptr<ClientRole>>(made));
+        head_->start();
+        return std::nullopt;
+    }
+    [[nodiscard]] const ClientRole& head() const noexcept { return *head_; }
 
 private:
     void send(std::span<const std::byte> packet) override
@@ -105,7 +112,7 @@ private:
         ntp_shim::ClientEndpoint self; // an address the shim takes for a client's; nothing is sent to it
         self.address = transports::mapped(in_addr{htonl(INADDR_LOOPBACK)});
         self.port = 1;
-        head_.submit(self, packet, transports::read_instant());
+        head_->submit(self, packet, transports::read_instant());
     }
     void deliver(const ntp_shim::ClientEndpoint&, std::span<const std::byte> packet) override
     {
@@ -143,7 +150,7 @@ private:
 
     std::size_t targets_;
     std::size_t failures_ = 0;
-    ClientHead head_;
+    std::unique_ptr<ClientRole> head_;
 };
 
 class PlainAsking final : public Asking, private transports::UdpHandler {
@@ -202,12 +209,7 @@ void explain(QueryReport& report, const nlohmann::ordered_json& counters)
 
 int query_tunnel(const Config& config, const Tunnel& tunnel, const QueryOptions& options, std::ostream& out)
 {
-    auto carrier = Carrier::make(tunnel);
     QueryReport report;
-    if (const auto* problems = std::get_if<std::vector<CarrierProblem>>(&carrier)) {
-        report.failure = {"configuration", problems->front().setting, problems->front().text};
-        return print_report(report, options.json, out);
-    }
     Log log{LogLevel::error, LogFormat::text};
     AuditSettings nowhere;
     nowhere.file = "/dev/null"; // a query by hand answers on stdout; the daemon's own records stay the daemon's
@@ -221,7 +223,11 @@ int query_tunnel(const Config& config, const Tunnel& tunnel, const QueryOptions&
     transports::Admission admission{{0, 0, 0, 0}, nullptr};
     ExchangeBudget exchanges{config.limits.exchanges, 0};
     const Services services{loop, log, *std::get<std::unique_ptr<Audit>>(audit), random, admission, exchanges};
-    TunnelAsking asking{services, tunnel, std::get<std::unique_ptr<Carrier>>(carrier)->connector(loop), options};
+    TunnelAsking asking{loop, tunnel, options};
+    if (const auto problem = asking.start(services, tunnel)) {
+        report.failure = {"configuration", problem->setting, problem->text};
+        return print_report(report, options.json, out);
+    }
     loop.run();
     if (asking.report().samples.empty() && asking.report().failure.step == "exchange") {
         explain(asking.report(), asking.head().counters());

@@ -21,17 +21,24 @@ constexpr Nanoseconds kFastSweep = std::chrono::milliseconds{10};           // s
 
 } // namespace
 
-ServerHead::ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier)
-    : services_{services}, tunnel_{tunnel}, carrier_{std::move(carrier)}, admission_{admission_limits(tunnel.limits),
-                                                                                     &services.admission},
-      shim_{server_policy(tunnel, services.random), counters_}, events_{services, tunnel.name}, turn_end_{services.loop,
-                                                                                                          [this] {
-                                                                                                              work();
-                                                                                                          }},
+ServerHead::ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier,
+                       std::unique_ptr<ServerSealing> sealing)
+    : services_{services}, tunnel_{tunnel}, carrier_{std::move(carrier)}, sealing_{std::move(sealing)},
+      admission_{admission_limits(tunnel.limits), &services.admission}, shim_{server_policy(tunnel, services.random),
+                                                                              counters_,
+                                                                              sealing_ ? &sealing_->seal() : nullptr},
+      events_{services, tunnel.name}, turn_end_{services.loop, [this] { work(); }},
       timer_{services.loop, [this] { work(); }}, peer_timer_{services.loop, [this] { look_after_peers(); }}
 {}
 
 ServerHead::~ServerHead() = default;
+
+void ServerHead::reload()
+{
+    if (sealing_) {
+        sealing_->reload();
+    }
+}
 
 std::optional<std::string> ServerHead::bind()
 {

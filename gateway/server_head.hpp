@@ -13,6 +13,8 @@
 #include "gateway/carrier.hpp"
 #include "gateway/channel_events.hpp"
 #include "gateway/config.hpp"
+#include "gateway/roles.hpp"
+#include "gateway/sealing.hpp"
 #include "gateway/services.hpp"
 #include "gateway/upstream_link.hpp"
 #include "ntp-shim/raw_splitter.hpp"
@@ -23,19 +25,20 @@
 
 namespace gateway {
 
-class ServerHead final : private transports::ChannelHandler, private UpstreamOwner {
+class ServerHead final : public ServerRole, private transports::ChannelHandler, private UpstreamOwner {
 public:
-    ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier);
-    ~ServerHead();
-    ServerHead(const ServerHead&) = delete;
-    ServerHead& operator=(const ServerHead&) = delete;
+    /// `tunnel` outlives it; `sealing` is the inner seal, nothing without one.
+    ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier,
+               std::unique_ptr<ServerSealing> sealing);
+    ~ServerHead() override;
 
-    [[nodiscard]] std::optional<std::string> bind(); // the error text
-    [[nodiscard]] std::vector<std::string> addresses() const;
-    [[nodiscard]] const Tunnel& tunnel() const noexcept { return tunnel_; }
-    void drain(); // goodbye to every peer, nobody new, channels close as their exchanges end
-    [[nodiscard]] bool drained() const noexcept { return draining_ && peers_.empty(); }
-    [[nodiscard]] nlohmann::ordered_json counters() const;
+    [[nodiscard]] std::optional<std::string> bind() override;
+    [[nodiscard]] std::vector<std::string> addresses() const override;
+    [[nodiscard]] const Tunnel& tunnel() const noexcept override { return tunnel_; }
+    void reload() override;
+    void drain() override; // goodbye to every peer, nobody new, channels close as their exchanges end
+    [[nodiscard]] bool drained() const noexcept override { return draining_ && peers_.empty(); }
+    [[nodiscard]] nlohmann::ordered_json counters() const override;
 
 private:
     struct Peer {
@@ -68,6 +71,7 @@ private:
     Services services_;
     const Tunnel& tunnel_;
     std::unique_ptr<Carrier> carrier_;
+    std::unique_ptr<ServerSealing> sealing_;
     transports::Admission admission_;
     ntp_shim::Counters counters_;
     ntp_shim::ServerShim shim_;

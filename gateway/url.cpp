@@ -27,7 +27,7 @@ struct Scheme {
 constexpr std::array kSchemes = {Scheme{"tls", 4461}, Scheme{"dtls", 4461}, Scheme{"ssh", 22},
                                  Scheme{"mac", 123},  Scheme{"nts", 4460},  Scheme{"ntp", kNtpPort}};
 
-enum class Form : std::uint8_t { single, flag, list };
+enum class Form : std::uint8_t { single, flag, list, numbers };
 enum class For : std::uint8_t { both, client, server };
 
 struct Option {
@@ -53,6 +53,10 @@ constexpr std::array kOptions = {
     Option{"crl", "tls", "crl", Form::list},
     Option{"allow", "tls", "allow", Form::list, For::server},
     Option{"client-certificate", "tls", "client-certificate", Form::single, For::server},
+    Option{"mac-keys", "mac", "keys"},
+    Option{"mac-format", "mac", "format"},
+    Option{"mac-key", "mac", "key", Form::numbers, For::client},
+    Option{"mac-key", "mac", "trusted", Form::numbers, For::server},
 };
 
 // Options of channels that are refused by name.
@@ -60,8 +64,7 @@ struct ForeignOption {
     std::string_view name;
     std::string_view channel;
 };
-constexpr std::array kForeignOptions = {ForeignOption{"mac-keys", "mac"}, ForeignOption{"mac-key", "mac"},
-                                        ForeignOption{"user", "ssh"}, ForeignOption{"identity", "ssh"},
+constexpr std::array kForeignOptions = {ForeignOption{"user", "ssh"}, ForeignOption{"identity", "ssh"},
                                         ForeignOption{"known-hosts", "ssh"}};
 
 Problem problem(std::string key, std::string message)
@@ -169,8 +172,13 @@ private:
             const auto why = why_absent("tunnels.channel", foreign->channel);
             return why.value_or(fmt::format("belongs to channel {}", foreign->channel));
         }
-        const auto known =
-            std::find_if(kOptions.begin(), kOptions.end(), [&](const Option& option) { return option.name == name; });
+        // An option may stand in two rows, one for each role: the one that applies is looked at.
+        const auto named = [&](const Option& option) { return option.name == name; };
+        auto known = std::find_if(kOptions.begin(), kOptions.end(),
+                                  [&](const Option& option) { return named(option) && applies(option); });
+        if (known == kOptions.end()) {
+            known = std::find_if(kOptions.begin(), kOptions.end(), named);
+        }
         if (known == kOptions.end()) {
             return "is not a known option";
         }
@@ -178,7 +186,8 @@ private:
             return fmt::format("belongs to role {} (this tunnel's role is {})",
                                known->role == For::client ? "client" : "server", gateway::name(role_));
         }
-        if (values.empty() || (known->form != Form::list && values.size() != 1)) {
+        const bool many = known->form == Form::list || known->form == Form::numbers;
+        if (values.empty() || (!many && values.size() != 1)) {
             return "has not one value (expected to be given once)";
         }
         if (!std::all_of(values.begin(), values.end(), [](const auto& value) { return is_utf8(value); })) {
@@ -198,6 +207,8 @@ private:
             auto& value = to[std::string{option.key}];
             if (option.form == Form::list) {
                 value = texts;
+            } else if (option.form == Form::numbers) {
+                value = numbers(texts);
             } else if (option.form == Form::flag && (texts.front() == "true" || texts.front() == "false")) {
                 value = texts.front() == "true";
             } else {
@@ -218,6 +229,23 @@ private:
         return texts;
     }
 
+    [[nodiscard]] bool needs(std::string_view block) const noexcept
+    {
+        return url_.scheme == "mac" ? block == "mac" : block == "tls";
+    }
+
+    /// A number that is none stays a text, for the loader to refuse in its words.
+    static Json numbers(const std::vector<std::string>& texts)
+    {
+        auto list = Json::array();
+        for (const auto& text : texts) {
+            const auto number = parse_number(text);
+            const auto* value = std::get_if<std::uint64_t>(&number);
+            list.push_back(value == nullptr ? Json(text) : Json(*value));
+        }
+        return list;
+    }
+
     // JSON is YAML whose every text is quoted: what the shell handed over can not become YAML of its own.
     [[nodiscard]] std::string emit() const
     {
@@ -225,9 +253,14 @@ private:
         const auto address = Target{url_.host, url_.port}.text();
         tunnel[role_ == Role::client ? "connect" : "listen"] = Json::array({address});
         add_options("", tunnel);
-        for (const auto* block : {"timing", "tls"}) {
-            tunnel[block] = Json::object();
-            add_options(block, tunnel[block]);
+        for (const auto* block : {"timing", "tls", "mac"}) {
+            Json keys = Json::object();
+            add_options(block, keys);
+            // What channels on TLS need is asked for even when no option names any of it.
+            const bool own = block == std::string_view{"timing"} || needs(block);
+            if (own || !keys.empty()) {
+                tunnel[block] = std::move(keys);
+            }
         }
         Json document = Json::object();
         add_options("top", document);

@@ -136,7 +136,7 @@ std::string MacKey::check_value() const
     return text;
 }
 
-std::shared_ptr<const MacKey> KeyRing::find(std::uint32_t id) const noexcept
+std::shared_ptr<const MacKey> MacKeyRing::find(std::uint32_t id) const noexcept
 {
     const auto found = std::ranges::find_if(keys_, [id](const auto& key) { return key->id() == id; });
     return found == keys_.end() ? nullptr : *found;

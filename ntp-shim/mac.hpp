@@ -82,10 +82,10 @@ private:
 };
 
 /// Keys by id, as one tunnel may use them; immutable, so that a reload replaces it whole.
-class KeyRing {
+class MacKeyRing {
 public:
     /// Ids differ; in the order of preference.
-    explicit KeyRing(std::vector<std::shared_ptr<const MacKey>> keys) : keys_(std::move(keys)) {}
+    explicit MacKeyRing(std::vector<std::shared_ptr<const MacKey>> keys) : keys_(std::move(keys)) {}
     [[nodiscard]] std::shared_ptr<const MacKey> find(std::uint32_t id) const noexcept;
     [[nodiscard]] const std::vector<std::shared_ptr<const MacKey>>& keys() const noexcept { return keys_; }
 

@@ -40,20 +40,20 @@ std::optional<DropReason> fault_of(const Trailer& trailer) noexcept
 
 } // namespace
 
-MacClientSeal::MacClientSeal(std::shared_ptr<const KeyRing> ring, std::uint8_t version) noexcept
+MacClientSeal::MacClientSeal(std::shared_ptr<const MacKeyRing> ring, std::uint8_t version) noexcept
     : ring_(std::move(ring)), version_(version)
 {}
 
-std::shared_ptr<const MacKey> MacClientSeal::key() const noexcept
+std::shared_ptr<const MacKey> MacClientSeal::key_for(const SealPeer& peer) const noexcept
 {
     const auto& keys = ring_->keys();
-    const auto found = std::ranges::find_if(keys, [&](const auto& key) { return key->may_serve(peer_); });
+    const auto found = std::ranges::find_if(keys, [&](const auto& key) { return key->may_serve(peer); });
     return found == keys.end() ? nullptr : *found;
 }
 
 std::variant<ClientSeal::Sealed, DropReason> MacClientSeal::seal(SealBuffer& packet)
 {
-    auto chosen = key();
+    auto chosen = key_for(peer_);
     if (chosen == nullptr) {
         return DropReason::no_key;
     }
@@ -81,7 +81,7 @@ std::optional<DropReason> MacClientSeal::open(Bytes reply, const SealMemory& mem
     return sent.key().verifies(trailer.covered, trailer.digest) ? std::nullopt : std::optional{DropReason::bad_mac};
 }
 
-MacServerSeal::MacServerSeal(std::shared_ptr<const KeyRing> ring, const Rules& rules) noexcept
+MacServerSeal::MacServerSeal(std::shared_ptr<const MacKeyRing> ring, const Rules& rules) noexcept
     : ring_(std::move(ring)), rules_(rules)
 {}
 

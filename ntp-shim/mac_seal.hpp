@@ -16,20 +16,21 @@ namespace ntp_shim {
 class MacClientSeal final : public ClientSeal {
 public:
     /// `version`: 4, or 3, under which digests go uncut.
-    MacClientSeal(std::shared_ptr<const KeyRing> ring, std::uint8_t version) noexcept;
+    MacClientSeal(std::shared_ptr<const MacKeyRing> ring, std::uint8_t version) noexcept;
     /// Exchanges that are open keep the key they were sealed with.
-    void use(std::shared_ptr<const KeyRing> ring) noexcept { ring_ = std::move(ring); }
+    void use(std::shared_ptr<const MacKeyRing> ring) noexcept { ring_ = std::move(ring); }
     /// Who is asked from now on: keys with an address list that does not have it are passed over. Nobody in
     /// particular inside a channel, where such keys are not used.
     void ask(const SealPeer& peer) noexcept { peer_ = peer; }
-    [[nodiscard]] std::shared_ptr<const MacKey> key() const noexcept; // what the next request is sealed with
+    /// What the next request to `peer` is sealed with; nothing when no key may be used with it.
+    [[nodiscard]] std::shared_ptr<const MacKey> key_for(const SealPeer& peer) const noexcept;
 
     [[nodiscard]] std::uint8_t version() const noexcept override { return version_; }
     [[nodiscard]] std::variant<Sealed, DropReason> seal(SealBuffer& packet) override;
     [[nodiscard]] std::optional<DropReason> open(Bytes reply, const SealMemory& memory) override;
 
 private:
-    std::shared_ptr<const KeyRing> ring_;
+    std::shared_ptr<const MacKeyRing> ring_;
     SealPeer peer_{};
     std::uint8_t version_;
 };
@@ -44,15 +45,15 @@ public:
         Unauthenticated unauthenticated = Unauthenticated::refuse;
         OnBadMac on_bad_mac = OnBadMac::silence;
     };
-    MacServerSeal(std::shared_ptr<const KeyRing> ring, const Rules& rules) noexcept;
-    void use(std::shared_ptr<const KeyRing> ring) noexcept { ring_ = std::move(ring); }
+    MacServerSeal(std::shared_ptr<const MacKeyRing> ring, const Rules& rules) noexcept;
+    void use(std::shared_ptr<const MacKeyRing> ring) noexcept { ring_ = std::move(ring); }
 
     [[nodiscard]] std::variant<SealMemoryPointer, DropReason> open(Bytes request, const SealPeer& from) override;
     [[nodiscard]] std::variant<std::size_t, DropReason> seal(SealBuffer& packet, const SealMemory& memory) override;
     [[nodiscard]] std::size_t refusal(Bytes request, DropReason why, SealBuffer& answer) override;
 
 private:
-    std::shared_ptr<const KeyRing> ring_;
+    std::shared_ptr<const MacKeyRing> ring_;
     Rules rules_;
 };
 

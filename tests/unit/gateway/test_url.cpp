@@ -164,17 +164,37 @@ TEST_CASE("what is wrong with an option is said of the option")
 
 TEST_CASE("channels of later versions are refused by name")
 {
-    for (const std::string scheme : {"ssh", "mac", "nts"}) {
+    for (const std::string scheme : {"ssh", "nts"}) {
         const auto expected = "command line: URL: channel " + scheme + " is not in this version";
         CHECK(refusal(client_yaml({scheme + "://gw", kClientOptions})).starts_with(expected));
         CHECK(refusal(server_yaml({scheme + "://*", {{"upstream", {"clock"}}}})).starts_with(expected));
     }
     CHECK(
         refusal(client_yaml({"ntp://gw", kClientOptions})).starts_with("command line: URL: ntp:// is for query only"));
-    for (const auto* option : {"mac-keys", "mac-key", "user", "identity", "known-hosts"}) {
+    for (const auto* option : {"user", "identity", "known-hosts"}) {
         CHECK(refusal(client_yaml({"tls://gw", {{option, {"x"}}}})).find(" is not in this version") !=
               std::string::npos);
     }
+}
+
+TEST_CASE("mac://: the key id is a number, sealed with by the client role and trusted by the server role")
+{
+    const UrlOptions keys{{"mac-keys", {"ntp.keys"}}, {"mac-key", {"7", "8"}}};
+    auto client_keys = kClientOptions;
+    client_keys.insert(keys.begin(), keys.end());
+    const auto client = std::get<std::string>(client_yaml({"mac://gw", client_keys}));
+    CHECK(client.find("\"gw:123\"") != std::string::npos);
+    CHECK(client.find("\"key\": [\n          7,\n          8\n        ]") != std::string::npos);
+    CHECK(client.find("\"tls\"") == std::string::npos);
+    auto server_keys = keys;
+    server_keys.insert({"upstream", {"clock"}});
+    const auto server = std::get<std::string>(server_yaml({"mac://*", server_keys}));
+    CHECK(server.find("\"trusted\": [") != std::string::npos);
+    CHECK(server.find("\"key\"") == std::string::npos);
+    // An inner seal of another channel.
+    const auto inner = std::get<std::string>(client_yaml({"tls://gw", client_keys}));
+    CHECK(inner.find("\"tls\"") != std::string::npos);
+    CHECK(inner.find("\"mac\"") != std::string::npos);
 }
 
 TEST_SUITE_END();

@@ -1,0 +1,53 @@
+// A tunnel's seal with what keeps it going: a key file, a key establishment. What a head-end is given beside its
+// carrier; mac and nts each make their own.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gateway/config.hpp"
+#include "ntp-shim/seal.hpp"
+#include "transports/address.hpp"
+#include "transports/channel.hpp"
+
+namespace gateway {
+
+/// Where a datagram tunnel's requests go, and what is known of who answers there.
+struct Route {
+    sockaddr_storage address{};
+    transports::PeerIdentity peer; // the seal's words: subject "key 7", suite "SHA256"
+};
+
+class ClientSealing {
+public:
+    ClientSealing() = default;
+    virtual ~ClientSealing() = default;
+    ClientSealing(const ClientSealing&) = delete;
+    ClientSealing& operator=(const ClientSealing&) = delete;
+
+    [[nodiscard]] virtual ntp_shim::ClientSeal& seal() noexcept = 0;
+    virtual void reload() = 0;
+
+    using Found = std::function<void(std::variant<std::vector<Route>, transports::Failed>)>;
+    /// Finds out, by name look-up or key establishment, where `target` is asked. `found` is called once on a later
+    /// turn, with at least one route; finding again, or the end of this object, cancels it without a call. Not asked
+    /// for an inner seal.
+    virtual void find(const Target& target, Found found) = 0;
+    /// One of the routes found last is the one that is asked from now on.
+    virtual void use(const Route& route) = 0;
+};
+
+class ServerSealing {
+public:
+    ServerSealing() = default;
+    virtual ~ServerSealing() = default;
+    ServerSealing(const ServerSealing&) = delete;
+    ServerSealing& operator=(const ServerSealing&) = delete;
+
+    [[nodiscard]] virtual ntp_shim::ServerSeal& seal() noexcept = 0;
+    virtual void reload() = 0;
+};
+
+} // namespace gateway
