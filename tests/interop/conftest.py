@@ -53,9 +53,11 @@ def supervisor(folder: Path, trial_pki: TrialPki) -> Iterator[Supervisor]:
 
 
 def secret_lines(folder: Path) -> list[str]:
-    """Whole lines of every private key that the test has made."""
+    """Whole lines of every private key that the test has made, and the symmetric keys of its key files."""
     lines = [line for key in folder.rglob("*.key") for line in key.read_text(encoding="ascii").splitlines()]
-    return [line for line in lines if len(line) > 32]
+    words = [word.removeprefix("HEX:") for file in folder.rglob("*.keys")
+             for line in file.read_text(encoding="ascii", errors="replace").splitlines() for word in line.split()]
+    return [line for line in lines if len(line) > 32] + [word for word in words if len(word) >= 32]
 
 
 @pytest.fixture(scope="session")

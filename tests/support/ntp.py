@@ -172,3 +172,9 @@ def ask(server: tuple[str, int], timeout: float = 2.0, source: str = "127.0.0.1"
     """One question from a fresh socket."""
     with Client(server, source) as client:
         return client.ask(timeout)
+
+
+def ask_with(server: tuple[str, int], asked: Packet, timeout: float = 2.0) -> Answer | None:
+    """One given question from a fresh socket."""
+    with Client(server) as client:
+        return client.ask(timeout, asked)
