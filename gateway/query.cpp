@@ -87,7 +87,7 @@ class TunnelAsking final : public Asking, private ReplySink {
 public:
     TunnelAsking(transports::Loop& loop, const Tunnel& tunnel, const QueryOptions& options)
         : Asking{loop, options, tunnel.channel == ChannelKind::mac ? kPlainInterval : kFramedInterval},
-          targets_{tunnel.connect.size()}
+          step_{tunnel.channel == ChannelKind::mac ? "exchange" : "handshake"}, targets_{tunnel.connect.size()}
     {
         report().channel = name(tunnel.channel);
         report().peer = tunnel.connect.front().text();
@@ -123,12 +123,12 @@ private:
         const bool no_session = why.reason == transports::CloseReason::resolve_failed ||
                                 why.reason == transports::CloseReason::unreachable ||
                                 why.reason == transports::CloseReason::connect_timeout;
-        give_up({no_session ? "connect" : "handshake", std::string{name(why.reason)}, why.text});
+        give_up({no_session ? "connect" : step_, std::string{name(why.reason)}, why.text});
     }
     void on_channel_lost(const transports::Closed& why) override
     {
         // Under TLS 1.3 a server refuses a client's certificate after the client's side is done.
-        give_up({"handshake", std::string{name(why.reason)}, why.text});
+        give_up({step_, std::string{name(why.reason)}, why.text});
     }
     void give_up(QueryFailure failure)
     {
@@ -148,6 +148,7 @@ private:
         }
     }
 
+    const char* step_; // what fails when nothing comes of a target
     std::size_t targets_;
     std::size_t failures_ = 0;
     std::unique_ptr<ClientRole> head_;
