@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "gateway/confinement.hpp"
 #include "gateway/client_channels.hpp"
+#include "gateway/confinement.hpp"
 #include "gateway/datagram_client.hpp"
 #include "gateway/heads.hpp"
 #include "gateway/notify.hpp"

@@ -178,10 +178,6 @@ Decoded decode(std::string_view word, KeyFormat format)
             return "the key has more than 20 characters, which ntpd reads as hexadecimal digits and chrony as text "
                    "(expected format: ntp or chrony beside keys:)";
         }
-        if (word.find('#') != std::string_view::npos) {
-            return "the key has a #, which begins a comment for ntpd and not for chrony (expected format: ntp or "
-                   "chrony beside keys:)";
-        }
         return from_text(word);
     }
     return "";
@@ -225,6 +221,10 @@ std::variant<std::monostate, KeyLine, std::string> parse_key_line(std::string_vi
     }
     if (line.size() > kMaxLine || line.find('\0') != std::string_view::npos) {
         return "is no line of text of at most 2047 characters";
+    }
+    if (format == KeyFormat::automatic && line.find('#') != std::string_view::npos) {
+        return "has a #, which begins a comment for ntpd and not for chrony (expected format: ntp or chrony beside "
+               "keys:)";
     }
     auto split_line = split(line, format);
     if (auto* wrong = std::get_if<std::string>(&split_line)) {
