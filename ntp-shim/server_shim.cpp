@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint32_t kPingsPerSecond = 10; // design 5
 constexpr int kStampAttempts = 8;
+constexpr std::uint32_t kRefusalsPerSecond = 100; // told to senders that may not be who they seem
 // A deadline itself is still in time; what is due happens one step of the clock after it.
 constexpr Nanoseconds kStep{1};
 
@@ -78,7 +79,8 @@ std::variant<ToUpstream, Refusal> ServerShim::on_datagram(const ClientEndpoint& 
     const auto* const refused = std::get_if<DropReason>(&outcome);
     Refusal refusal{.reason = refused == nullptr ? DropReason::unexpected_frame : *refused, .answer = {}};
     state_->counters.requests.drop(refusal.reason);
-    if (state_->seal != nullptr && datagram.size() >= kHeaderSize) {
+    if (state_->seal != nullptr && datagram.size() >= kHeaderSize &&
+        state_->refusals.take(kRefusalsPerSecond, now.boot)) {
         refusal.answer = Bytes{state_->packet}.first(state_->seal->refusal(datagram, refusal.reason, state_->packet));
     }
     return refusal;
@@ -125,10 +127,6 @@ ServerShim::State::FromChannel ServerShim::State::on_request(ServerChannel& chan
     if (const auto reason = check_shape(request)) {
         return *reason;
     }
-    const auto account = admit(request);
-    if (const auto* reason = std::get_if<DropReason>(&account)) {
-        return *reason;
-    }
     auto octets = request.octets;
     SealMemoryPointer memory;
     if (seal != nullptr) {
@@ -138,6 +136,10 @@ ServerShim::State::FromChannel ServerShim::State::on_request(ServerChannel& chan
         }
         memory = std::move(std::get<SealMemoryPointer>(opened));
         octets = octets.first(kHeaderSize);
+    }
+    const auto account = admit(request);
+    if (const auto* reason = std::get_if<DropReason>(&account)) {
+        return *reason;
     }
     if (const auto reason = check(channel, request)) {
         return *reason;
@@ -179,7 +181,8 @@ std::optional<DropReason> ServerShim::State::check_shape(const ServerRequest& re
     return parsed ? check_request(*parsed) : DropReason::too_short;
 }
 
-/// A datagram's sender is a client of ours, with a client's limits; before its digest costs us anything.
+/// A datagram's sender is a client of ours, with a client's limits. They count what the seal has let through: forged
+/// in its name, requests would use up a client's share, and opening one costs less than receiving it.
 std::variant<ClientAccounts::Number, DropReason> ServerShim::State::admit(const ServerRequest& request)
 {
     if (request.from == nullptr) {

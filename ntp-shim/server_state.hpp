@@ -57,6 +57,7 @@ struct ServerShim::State {
     Counters& counters;
     ServerSeal* const seal;
     ServerExchanges exchanges;
+    TokenBucket refusals;
     FrameBuffer message{}; // towards a channel
     SealBuffer packet{};   // towards the daemon, or a reply before it is framed
 };

@@ -200,8 +200,7 @@ TEST_CASE("a request with any single bit changed does not reach the daemon")
     for (std::size_t bit = 0; bit < sealed.size() * 8; ++bit) {
         auto changed = sealed;
         changed[bit / 8] ^= static_cast<std::byte>(1U << (bit % 8));
-        // One a second: the rate limit comes before the digest.
-        CHECK(tunnel.refused(changed, std::chrono::seconds{bit}) != "");
+        CHECK(tunnel.refused(changed) != "");
     }
     CHECK(tunnel.server_counters.requests.forwarded == 0);
 }
@@ -275,23 +274,43 @@ TEST_CASE("several exchanges on one socket are told apart by their stamps")
     CHECK(parse(tunnel.delivered).origin == 1);
 }
 
-TEST_CASE("a server role's clients have a rate and a number of exchanges, before their digests cost anything")
+TEST_CASE("a server role's clients have a rate and a number of exchanges")
 {
     Tunnel tunnel;
-    const auto bad = with_mac(request(), *key(9, DigestKind::sha256));
-    for (int i = 0; i < 100; ++i) {
-        CHECK(tunnel.refused(bad) == "unknown_key");
-    }
-    CHECK(tunnel.refused(bad) == "rate_limited");
-    Tunnel other;
+    const auto& sealing = *tunnel.keys->find(7);
     for (std::uint64_t i = 0; i < 16; ++i) {
-        (void)other.server.on_datagram(kServerSeen, with_mac(request({.transmit = i + 1}), *other.keys->find(7)),
-                                       at(0s), at(0s), 1000 + i);
+        (void)tunnel.server.on_datagram(kServerSeen, with_mac(request({.transmit = i + 1}), sealing), at(0s), at(0s),
+                                        1000 + i);
     }
-    CHECK(other.server.open() == 16);
-    CHECK(other.refused(with_mac(request(), *other.keys->find(7))) == "client_limit");
-    other.server.expire(at(5s));
-    CHECK(other.refused(with_mac(request(), *other.keys->find(7)), 6s) == "");
+    CHECK(tunnel.server.open() == 16);
+    for (int i = 16; i < 100; ++i) {
+        CHECK(tunnel.refused(with_mac(request(), sealing)) == "client_limit");
+    }
+    CHECK(tunnel.refused(with_mac(request(), sealing)) == "rate_limited");
+    tunnel.server.expire(at(5s));
+    CHECK(tunnel.refused(with_mac(request(), sealing), 6s) == "");
+}
+
+TEST_CASE("what is forged in a client's name does not use up its share")
+{
+    Tunnel tunnel;
+    const auto bad = with_mac(request(), *key(7, DigestKind::sha256, 5));
+    for (int i = 0; i < 1000; ++i) {
+        CHECK(tunnel.refused(bad) == "bad_mac");
+    }
+    CHECK(tunnel.refused(with_mac(request(), *tunnel.keys->find(7))) == "");
+}
+
+TEST_CASE("a server role tells no more than a hundred senders a second of a bad MAC")
+{
+    Tunnel tunnel{DigestKind::sha256, 4, {.on_bad_mac = ntp_shim::OnBadMac::nak}};
+    const auto bad = with_mac(request(), *key(7, DigestKind::sha256, 5));
+    int told = 0;
+    for (int i = 0; i < 150; ++i) {
+        CHECK(tunnel.refused(bad) == "bad_mac");
+        told += tunnel.told.empty() ? 0 : 1;
+    }
+    CHECK(told == 100);
 }
 
 TEST_CASE("a server role tells of a bad MAC when it is asked to, once for each request and not in more octets")
