@@ -104,6 +104,7 @@ struct PeerIdentity {
 enum class Discard : std::uint8_t {
     not_a_record,    // no record header, or cut short
     no_association,  // its sender has no channel, and it opens none
+    no_cookie,       // a ClientHello that does not prove its address: answered with a cookie if it can be read
     wrong_epoch,     // under a key that is over, or not agreed on yet
     bad_record,      // not authentic, or its number belongs to another record
     replay_detected, // it came before, or is too old to say

@@ -83,6 +83,8 @@ std::string_view name(Discard discard) noexcept
         return "not_a_record";
     case Discard::no_association:
         return "no_association";
+    case Discard::no_cookie:
+        return "no_cookie";
     case Discard::wrong_epoch:
         return "wrong_epoch";
     case Discard::bad_record:

@@ -250,7 +250,11 @@ void DtlsListener::consider(const Datagram& hello, const Endpoint& endpoint, con
     while (const auto answer = listening_->next_output()) {
         exchange_->socket().send(*answer, hello.from, hello.local);
     }
-    if (!proven || !admit(hello.from)) {
+    if (!proven) {
+        discarded(Discard::no_cookie);
+        return;
+    }
+    if (!admit(hello.from)) {
         return;
     }
     ++counters_.pending;

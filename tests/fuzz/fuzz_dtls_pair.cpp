@@ -165,8 +165,10 @@ void Conversation::arrive(const Octets& datagram, End& to, End& from)
         require(to.delivered.insert(*to.delivered.begin()).second, "delivered twice"); // as without a replay window
     }
     to.arrived.insert(datagram);
-    const bool lives = to.engine->state() == EngineState::established || (from.ended && !from.was_established) ||
-                       to.engine->state() == EngineState::ended;
+    // An end whose handshake was spoilt says so, and under the keys it has by then that is authentic.
+    const bool peer_failed = from.engine->state() == EngineState::failed;
+    const bool lives =
+        to.engine->state() == EngineState::established || to.engine->state() == EngineState::ended || peer_failed;
     require(!was_established || lives, "an association died of what its peer did not say");
     require(to.engine->state() != EngineState::ended || from.ended, "an end that nobody said");
     if (to.engine->state() == EngineState::failed) {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from support import ntp, stock_dtls
+from support.bad_peers import BAD_CLIENTS, BAD_SERVERS, Bench
 from support.frames import PING, PONG, REPLY, REQUEST, Frame, honest_frame, monotonic_stamp
 from support.gateway import client_tunnel, query, server_tunnel
-from support.pki import CLIENT, SERVER, Authority
+from support.pki import CLIENT, SERVER
 from support.processes import eventually, free_port
 
 
@@ -75,73 +76,84 @@ def bound(port: int) -> bool:
         return any(f":{port:04X} " in row.split("rem")[0] for row in rows)
 
 
-def refused_clients(pki, folder) -> dict[str, tuple[str, dict[str, object]]]:
-    """Reason -> how s_client differs from a good one."""
-    other = Authority("another CA")
-    issue = pki.authority.issue
-    good = (pki.client_certificate, pki.client_key)
-
-    def shown(stem: str, leaf) -> dict[str, object]:
-        return {"identity": leaf.write(folder, stem)}
-
-    return {
-        "no_certificate": {"identity": None},
-        "unknown_ca": shown("stranger", other.issue(usages=(CLIENT,))),
-        "certificate_expired": shown("old", issue(usages=(CLIENT,), starts=-3, ends=-1)),
-        "eku_wrong": shown("server-only", issue(usages=(SERVER,))),
-        "eku_missing": shown("no-usage", issue(usages=None)),
-        "not_on_allow_list": shown("uninvited", issue(names=("DNS:somebody.else",), usages=(CLIENT,))),
-        "no_alpn": {"identity": good, "alpn": ""},
-        "protocol_version": {"identity": good, "version": "-dtls1", "more": ("-cipher", "ALL:@SECLEVEL=0")},
-        "no_common_suite": {"identity": good, "more": ("-cipher", "AES256-SHA256:ECDHE-ECDSA-AES256-SHA384")},
-        "no_common_group": {"identity": good, "more": ("-curves", "X448")},
-    }
-
-
-@pytest.mark.parametrize("reason", ["no_certificate", "unknown_ca", "certificate_expired", "eku_wrong", "eku_missing",
-                                    "not_on_allow_list", "no_alpn", "protocol_version", "no_common_suite",
-                                    "no_common_group"])
-def test_a_server_role_refuses(reason, server, trial_pki, folder):
-    wrong = dict(refused_clients(trial_pki, folder)[reason])
-    more = wrong.pop("more", ())
-    identity = wrong.pop("identity")
-    with stock_dtls.s_client(server.address(), trial_pki.ca, folder / "s_client.log", identity, *more, **wrong) as peer:
-        refused = server.wait_reason(reason)
-        assert refused["outcome"] == "failure"
-        assert refused["peer"].startswith("127.0.0.1:"), refused
-        assert peer.exit_code() != 0, peer.said()
-    assert not server.events("channel_opened")
-    counted = server.finish()["server"]
-    assert counted["listener"]["failed"] == {reason: 1}, counted
-    assert counted["requests"]["received"] == 0
-
-
-BAD_SERVERS = {
-    "unknown_ca": lambda pki: Authority("another CA").issue(usages=(SERVER,)),
-    "name_mismatch": lambda pki: pki.authority.issue(names=("DNS:elsewhere",), usages=(SERVER,)),
-    "certificate_expired": lambda pki: pki.authority.issue(usages=(SERVER,), starts=-3, ends=-1),
-    "eku_wrong": lambda pki: pki.authority.issue(usages=(CLIENT,)),
+# What openssl can be told to do wrong in DTLS: the cases of TLS, and what only an option of its own makes.
+OWN_VERSION = {"TLS 1.1"}
+OPTIONS = {
+    "DTLS 1.0": ("protocol_version", ["-cipher", "ALL:@SECLEVEL=0"], "-dtls1"),
+    "no common group": ("no_common_group", ["-curves", "X448"], "-dtls1_2"),
 }
 
 
-@pytest.mark.parametrize("reason", [*BAD_SERVERS, "no_alpn", "no_common_suite"])
-def test_a_client_role_refuses(reason, trial_pki, folder):
-    port = free_port()
-    identity = (trial_pki.server_certificate, trial_pki.server_key)
-    if reason in BAD_SERVERS:
-        identity = BAD_SERVERS[reason](trial_pki).write(folder, "bad")
-    alpn = "" if reason == "no_alpn" else stock_dtls.ALPN
-    # A server of DTLS 1.0 alone: every suite that we offer belongs to 1.2, so it finds none to choose.
-    old = reason == "no_common_suite"
-    more = ["-cipher", "ALL:@SECLEVEL=0"] if old else []
-    with stock_dtls.s_server(port, trial_pki.ca, folder / "s_server.log", identity, *more, alpn=alpn,
-                             version="-dtls1" if old else "-dtls1_2"):
+def shown(bench: Bench) -> tuple[tuple[str, str] | None, dict[str, object]]:
+    """A bench's peer in openssl's words."""
+    return bench.peer.identity, {"alpn": ",".join(bench.peer.alpn)}
+
+
+def ciphers_of(bench: Bench) -> list[str]:
+    return ["-cipher", bench.peer.ciphers] if bench.peer.ciphers else []
+
+
+def assert_refused(server, reason: str, peer: stock_dtls.StockPeer) -> None:
+    record = server.wait_reason(reason)
+    assert (record["outcome"], record["tunnel"]) == ("failure", "server"), record
+    assert record["peer"].startswith("127.0.0.1:"), record
+    assert peer.exit_code() != 0, peer.said()
+    assert not server.events("channel_opened")
+    counted = server.finish()["server"]
+    assert counted["channels"]["failed"] == counted["listener"]["failed"] == {reason: 1}, counted
+    assert counted["requests"]["received"] == 0
+
+
+@pytest.mark.parametrize("case", sorted(BAD_CLIENTS.keys() - OWN_VERSION))
+def test_a_server_role_refuses(case, start, trial_pki, folder, chronyd):
+    reason, spoil = BAD_CLIENTS[case]
+    bench = Bench(folder, trial_pki, CLIENT)
+    spoil(bench)
+    settings = {key: value for key, value in trial_pki.server().items() if key != "allow"} | bench.settings
+    server = start(server_tunnel(chronyd.text(), settings, channel="dtls"))
+    identity, more = shown(bench)
+    with stock_dtls.s_client(server.address(), trial_pki.ca, folder / "s_client.log", identity, *ciphers_of(bench),
+                             **more) as peer:
+        assert_refused(server, reason, peer)
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_a_server_role_refuses_what_is_not_offered(case, server, trial_pki, folder):
+    reason, options, version = OPTIONS[case]
+    identity = (trial_pki.client_certificate, trial_pki.client_key)
+    with stock_dtls.s_client(server.address(), trial_pki.ca, folder / "s_client.log", identity, *options,
+                             version=version) as peer:
+        assert_refused(server, reason, peer)
+
+
+def ask_through(port: int, pki, *more: str):
+    return query(f"dtls://127.0.0.1:{port}", "--ca", pki.ca, "--certificate", pki.client_certificate, "--key",
+                 pki.client_key, "--timeout", "3s", *more)
+
+
+@pytest.mark.parametrize("case", sorted(BAD_SERVERS.keys() - OWN_VERSION))
+def test_a_client_role_refuses(case, trial_pki, folder):
+    reason, spoil = BAD_SERVERS[case]
+    bench = Bench(folder, trial_pki, SERVER)
+    spoil(bench)
+    port, (identity, more) = free_port(), shown(bench)
+    name = ["--server-name", str(bench.settings.get("server-name", "localhost"))]
+    lists = [each for path in bench.settings.get("crl", []) for each in ("--crl", path)]
+    with stock_dtls.s_server(port, trial_pki.ca, folder / "s_server.log", identity, *ciphers_of(bench), **more):
         eventually(lambda: bound(port), "s_server's socket")
-        code, document = query(f"dtls://127.0.0.1:{port}", "--ca", trial_pki.ca, "--certificate",
-                               trial_pki.client_certificate, "--key", trial_pki.client_key, "--server-name",
-                               "localhost", "--timeout", "3s")
-    assert code == 1
-    assert document["error"]["reason"] == reason, document
+        code, document = ask_through(port, trial_pki, *name, *lists)
+    assert (code, document["error"]["reason"]) == (1, reason), document
+
+
+def test_a_client_role_finds_nothing_to_agree_on_with_a_server_of_dtls_1_0(trial_pki, folder):
+    """Every suite that we offer belongs to 1.2."""
+    port = free_port()
+    with stock_dtls.s_server(port, trial_pki.ca, folder / "s_server.log",
+                             (trial_pki.server_certificate, trial_pki.server_key), "-cipher", "ALL:@SECLEVEL=0",
+                             version="-dtls1"):
+        eventually(lambda: bound(port), "s_server's socket")
+        code, document = ask_through(port, trial_pki, "--server-name", "localhost")
+    assert (code, document["error"]["reason"]) == (1, "no_common_suite"), document
 
 
 def test_a_changed_cookie_is_answered_as_if_there_were_none(server, trial_pki, folder):
