@@ -2,7 +2,7 @@
 //
 //   Connector --attempt--> on_open | on_failed          (one of them, once)
 //   Listener  --peer-----> on_open | on_failed          (one of them, once for each peer that was let in)
-//   Channel   --life-----> on_message* [on_end] on_closed (once, last)
+//   Channel   --life-----> (on_message | on_rekeyed)* [on_end] on_closed (once, last)
 //
 // There is no unauthenticated channel: on_open comes only after the peer is verified. A carrier is unreliable by
 // contract, since a late message is worse than a lost one: it never queues what is out of date, never blocks, and never
@@ -60,6 +60,31 @@ enum class CloseReason : std::uint8_t {
     no_alpn,         // framing v1 and the peer does not speak it
     unexpected_alpn, // framing raw and the peer offers some
     renegotiation,
+    // ssh
+    no_common_kex,
+    no_common_host_key,
+    no_common_cipher,
+    no_common_mac,
+    packet_too_large,
+    rekey_timeout, // a renewal of keys that does not end
+    host_key_unknown,
+    host_key_changed, // the host is known by other keys, of whatever type
+    host_key_revoked,
+    user_unknown,
+    user_key_unknown,
+    user_key_wrong_address,
+    user_key_expired,
+    user_signature_invalid,
+    password_refused,
+    auth_method_refused,
+    shell_refused,
+    exec_refused,
+    pty_refused,
+    subsystem_refused, // another than ours
+    forwarding_refused,
+    x11_refused,
+    agent_refused,
+    channel_refused, // a second one on a connection
     // certificates
     no_certificate, // required of the peer and not sent
     certificate_expired,
@@ -147,6 +172,9 @@ public:
     [[nodiscard]] virtual const PeerIdentity& peer() const noexcept = 0;
     /// Unique on its loop, for ever.
     [[nodiscard]] virtual std::uint64_t number() const noexcept = 0;
+    /// Its keys are being renewed by an exchange that nothing else may cross: send() says congested until on_rekeyed.
+    /// What can wait with its hold corrected should wait; only an SSH channel ever says so.
+    [[nodiscard]] virtual bool rekeying() const noexcept { return false; }
 };
 
 /// Hears from channels, from the event loop only. Outlives its connectors, listeners, attempts and channels.
@@ -161,6 +189,8 @@ public:
     /// What was sent in this turn is sealed and about to be written: the latest instant at which a hold can end.
     virtual void on_leaving(Channel&) {}
     virtual void on_closed(Channel& channel, const Closed& why) = 0;
+    /// Its keys are new, whoever began it: what waited for that may be sent.
+    virtual void on_rekeyed(Channel& /*channel*/) {}
     /// For a peer that a limit kept out: limit_reached, and the limit's name as text.
     virtual void on_failed(const Failed& why) = 0;
     /// Of datagram carriers only.

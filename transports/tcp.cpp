@@ -79,14 +79,24 @@ private:
 
 } // namespace
 
+void prepare_stream(int descriptor) noexcept
+{
+    set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsentLimit);
+    enable_stamps(descriptor);
+}
+
+void linger(Loop& loop, int descriptor, std::vector<std::byte> unsent)
+{
+    loop.adopt(std::make_unique<Lingering>(loop, descriptor, std::move(unsent)));
+}
+
 TcpStream::TcpStream(Loop& loop, int descriptor, TcpHandler& handler)
     : loop_{loop}, descriptor_{descriptor}, handler_{handler}, poll_{std::make_unique<Poll>(
                                                                    loop, descriptor,
                                                                    [this](int events) { ready(events); })}
 {
-    set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kUnsentLimit);
-    enable_stamps(descriptor);
+    prepare_stream(descriptor);
     poll_->watch(UV_READABLE);
 }
 
@@ -104,7 +114,7 @@ void TcpStream::finish()
         return;
     }
     poll_.reset();
-    loop_.adopt(std::make_unique<Lingering>(loop_, descriptor_, std::move(unsent_)));
+    linger(loop_, descriptor_, std::move(unsent_));
     unsent_.clear();
     descriptor_ = -1;
 }

@@ -57,6 +57,12 @@ private:
     std::unique_ptr<Poll> poll_;
 };
 
+/// The same options for a descriptor that somebody else reads and writes.
+void prepare_stream(int descriptor) noexcept;
+
+/// What TcpStream::finish does, for such a descriptor, which it takes; `unsent` is sent first.
+void linger(Loop& loop, int descriptor, std::vector<std::byte> unsent);
+
 /// Accepts at most 64 connections a turn.
 class TcpAcceptor {
 public:

@@ -17,6 +17,7 @@ MAY_INCLUDE = {"ntp-shim": {"ntp-shim"}, "transports": {"transports"}, "gateway"
 LIBRARIES = {
     "openssl/": re.compile(r"transports/d?tls_|ntp-shim/(keyed_digest|secret)\."),
     "arpa/inet.h": re.compile(r"ntp-shim/peer_list\.|transports/|gateway/"),
+    "libssh/": re.compile(r"transports/ssh_"),
     "uv.h": re.compile(r"transports/|gateway/"),
     "yaml-cpp/": re.compile(r"gateway/(config|profile)"),
     "CLI/": re.compile(r"gateway/(command_line|main)"),
@@ -79,17 +80,20 @@ PLANTED = {
     "transports/b.cpp": '#include "gateway/config.hpp"',
     "transports/c.cpp": "#include <openssl/ssl.h>",
     "transports/d.cpp": "#include <yaml-cpp/yaml.h>",
+    "transports/e.cpp": "#include <libssh/libssh.h>",
     "gateway/a.cpp": "#include <openssl/ssl.h>",
     "gateway/b.cpp": "#include <CLI/CLI.hpp>",
     "gateway/c.cpp": "#include <yaml-cpp/yaml.h>",
     "gateway/d.cpp": '#include "config.hpp"',
     "gateway/f.cpp": "#include <seccomp.h>",
     "gateway/e.cpp": "#include <transports/channel.hpp>",
+    "gateway/g.cpp": "#include <libssh/libssh.h>",
 }
 HARMLESS = {
     "ntp-shim/keyed_digest.cpp": '#include <openssl/evp.h>',
     "ntp-shim/fine.cpp": '#include <span>\n#include "ntp-shim/time.hpp"',
     "transports/tls_fine.cpp": '#include <openssl/ssl.h>\n#include <uv.h>\n#include "transports/channel.hpp"',
+    "transports/ssh_fine.cpp": '#include <libssh/libssh.h>\n#include "transports/channel.hpp"',
     "gateway/config_fine.cpp": '#include <yaml-cpp/yaml.h>\n#include "ntp-shim/time.hpp"',
     "gateway/main.cpp": '#include <CLI/CLI.hpp>\n#include "transports/channel.hpp"',
 }
