@@ -32,6 +32,7 @@ enum class AuditEvent : std::uint8_t {
     limit_reached,
     key_loaded,
     key_destroyed,
+    rekeyed,
     profile_claim,
     chain_restarted,
 };
@@ -83,6 +84,7 @@ private:
 
     int descriptor_;
     std::optional<std::filesystem::path> file_;
+    bool syslog_;
     bool stop_when_full_;
     std::string failure_;
     std::uint64_t sequence_ = 0;

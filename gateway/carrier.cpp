@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "gateway/carrier_ssh.hpp"
 #include "gateway/policies.hpp"
 #include "transports/dtls.hpp"
 #include "transports/tls.hpp"
@@ -79,6 +80,7 @@ Carrier::Made Carrier::make(const Tunnel& tunnel)
     case ChannelKind::dtls:
         return make_with_context<DtlsCarrier>(tunnel);
     case ChannelKind::ssh:
+        return make_ssh_carrier(tunnel);
     case ChannelKind::mac:
     case ChannelKind::nts:
         break;

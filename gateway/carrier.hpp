@@ -35,6 +35,9 @@ public:
     Carrier(const Carrier&) = delete;
     Carrier& operator=(const Carrier&) = delete;
 
+    /// What works and deserves a word.
+    [[nodiscard]] virtual std::vector<CarrierProblem> warnings() const { return {}; }
+
     /// Client role.
     [[nodiscard]] virtual std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const = 0;
     /// Server role: bound to one of the tunnel's addresses, or the error text. `admission` and `handler` outlive it.

@@ -150,6 +150,12 @@ void ChannelEvents::oversize(const transports::PeerIdentity& peer, std::size_t o
     }
 }
 
+void ChannelEvents::rekeyed(const transports::PeerIdentity& peer)
+{
+    const AuditRecord record = record_of(AuditEvent::rekeyed, tunnel_, peer);
+    (void)services_.audit.record(record, {{"suite", peer.suite}}); // folded like any other; not worth a log line
+}
+
 void ChannelEvents::dropped(ntp_shim::DropReason reason, const std::string& client)
 {
     const std::string_view key = limit_key(reason);

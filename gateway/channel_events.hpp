@@ -20,6 +20,8 @@ public:
     void discarded(const transports::Discarded& record);
     /// A message that the path to `peer` does not carry in one piece.
     void oversize(const transports::PeerIdentity& peer, std::size_t octets);
+    /// New keys on an open channel.
+    void rekeyed(const transports::PeerIdentity& peer);
     /// A drop that means a limit of the configuration was met; other reasons are only counted, by the shims.
     void dropped(ntp_shim::DropReason reason, const std::string& client);
     [[nodiscard]] const ChannelCounters& counters() const noexcept { return counters_; }

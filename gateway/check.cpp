@@ -103,6 +103,32 @@ Json tls_json(const Tunnel& tunnel)
     return result;
 }
 
+Json ssh_json(const Tunnel& tunnel)
+{
+    const auto& ssh = tunnel.ssh;
+    Json result = {{"user", ssh.user},
+                   {"subsystem", ssh.subsystem},
+                   {"kex", ssh.policy.kex},
+                   {"public-keys", ssh.policy.public_keys},
+                   {"ciphers", ssh.policy.ciphers},
+                   {"macs", ssh.policy.macs},
+                   {"rekey-time", duration_text(ssh.rekey_time)},
+                   {"rekey-data", ssh.rekey_data},
+                   {"max-packet", ssh.max_packet}};
+    if (tunnel.role == Role::server) {
+        result["host-keys"] = Json::array();
+        for (const auto& path : ssh.host_keys) {
+            result["host-keys"].push_back(path.string());
+        }
+        result["authorized-keys"] = path_text(ssh.authorized_keys, "none");
+        result["login-grace"] = duration_text(ssh.login_grace);
+    } else {
+        result["key"] = path_text(ssh.key, "none");
+        result["known-hosts"] = path_text(ssh.known_hosts, "none");
+    }
+    return result;
+}
+
 Json tunnel_json(const Tunnel& tunnel)
 {
     Json result = {{"name", tunnel.name},
@@ -125,7 +151,11 @@ Json tunnel_json(const Tunnel& tunnel)
         result["upstream-unprotected"] = tunnel.upstream_unprotected;
     }
     result["timing"] = timing_json(tunnel.timing);
-    if (tunnel.channel != ChannelKind::mac) {
+    if (tunnel.stdio) {
+        result["listen"] = Json::array({"stdio"});
+    } else if (tunnel.channel == ChannelKind::ssh) {
+        result["ssh"] = ssh_json(tunnel);
+    } else if (tunnel.channel != ChannelKind::mac) {
         result["tls"] = tls_json(tunnel);
     }
     if (tunnel.mac) {
@@ -177,12 +207,15 @@ void print_peers(const Tunnel& tunnel, std::ostream& out)
         const auto clients = texts(tunnel.clients);
         line(out, "clients", clients.empty() ? "loopback" : fmt::format("{}", fmt::join(clients, ", ")));
         line(out, "connect", fmt::format("{}", fmt::join(texts(tunnel.connect), ", ")));
-        if (tunnel.channel != ChannelKind::mac) {
+        if (tunnel.channel != ChannelKind::mac && tunnel.channel != ChannelKind::ssh) {
             line(out, "server-name", tunnel.server_name.empty() ? "each target's own host" : tunnel.server_name);
         }
         return;
     }
     line(out, "upstream", tunnel.upstream ? upstream_text(*tunnel.upstream) : "");
+    if (tunnel.channel == ChannelKind::ssh) {
+        return;
+    }
     if (tunnel.channel == ChannelKind::mac) {
         const auto clients = texts(tunnel.clients);
         line(out, "clients", clients.empty() ? "everybody" : fmt::format("{}", fmt::join(clients, ", ")));
@@ -192,6 +225,32 @@ void print_peers(const Tunnel& tunnel, std::ostream& out)
                          tunnel.tls.allow.empty() ? std::string{"every one of ca"}
                                                   : fmt::format("{}", fmt::join(tunnel.tls.allow, ", "))));
     }
+}
+
+void print_ssh(const Tunnel& tunnel, std::ostream& out)
+{
+    const auto& ssh = tunnel.ssh;
+    if (tunnel.stdio) {
+        return; // sshd decides all of it
+    }
+    line(out, "user", ssh.user);
+    line(out, "subsystem", ssh.subsystem);
+    if (tunnel.role == Role::server) {
+        for (const auto& path : ssh.host_keys) {
+            line(out, "host-key", path.string());
+        }
+        line(out, "authorized-keys", path_text(ssh.authorized_keys, "none"));
+        line(out, "login-grace", duration_text(ssh.login_grace));
+    } else {
+        line(out, "key", path_text(ssh.key, "none"));
+        line(out, "known-hosts", path_text(ssh.known_hosts, "none"));
+    }
+    line(out, "rekey", fmt::format("{} or {} octets", duration_text(ssh.rekey_time), ssh.rekey_data));
+    line(out, "max-packet", std::to_string(ssh.max_packet));
+    line(out, "kex", fmt::format("{}", fmt::join(ssh.policy.kex, ", ")));
+    line(out, "public-keys", fmt::format("{}", fmt::join(ssh.policy.public_keys, ", ")));
+    line(out, "ciphers", fmt::format("{}", fmt::join(ssh.policy.ciphers, ", ")));
+    line(out, "macs", fmt::format("{}", fmt::join(ssh.policy.macs, ", ")));
 }
 
 void print_tls(const Tunnel& tunnel, std::ostream& out)

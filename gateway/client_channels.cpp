@@ -45,6 +45,11 @@ public:
         // Raw framing: a peer that sends nothing more has no replies for us either.
         from.close(transports::CloseReason::peer_closed);
     }
+    void on_rekeyed(transports::Channel& channel) override
+    {
+        keeper_.events_.rekeyed(channel.peer());
+        keeper_.owner_.on_channel_rekeyed(channel);
+    }
     // Each of these is the slot's last act: the keeper destroys it.
     void on_closed(transports::Channel&, const transports::Closed& why) override { keeper_.slot_closed(*this, why); }
     void on_failed(const transports::Failed& why) override { keeper_.slot_failed(*this, why); }

@@ -28,6 +28,8 @@ public:
     virtual void on_channel_message(transports::Channel& channel, std::span<const std::byte> message,
                                     transports::Instant arrival) = 0;
     virtual void on_channel_closed(std::uint64_t number, const transports::Closed& why) = 0;
+    /// It takes messages again.
+    virtual void on_channel_rekeyed(transports::Channel& /*channel*/) {}
     virtual void on_attempt_failed(const transports::Failed& why) = 0;
 
 protected:

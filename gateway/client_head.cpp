@@ -59,6 +59,9 @@ void ClientHead::undelivered(std::size_t count)
 transports::Channel* ClientHead::free_channel() const
 {
     for (transports::Channel* const channel : channels_.usable()) {
+        if (channel->rekeying()) {
+            continue; // what waits has its hold corrected; what would cross the renewal would be late
+        }
         if (tunnel_.framing == Framing::v1 || shim_.outstanding(channel->number()) == 0) {
             return channel;
         }
@@ -195,6 +198,12 @@ void ClientHead::on_channel_closed(std::uint64_t number, const transports::Close
     turn_end_.request();
 }
 
+void ClientHead::on_channel_rekeyed(transports::Channel& /*channel*/)
+{
+    send_waiting(shim_now());
+    turn_end_.request();
+}
+
 void ClientHead::on_attempt_failed(const transports::Failed& why)
 {
     sink_.on_attempt_failed(why);
@@ -244,6 +253,9 @@ void ClientHead::look_after(transports::Channel& channel, ntp_shim::Instant now)
             channels_.close(number, transports::CloseReason::unanswered);
         }
         return;
+    }
+    if (channel.rekeying()) {
+        return; // it takes no ping now, and has a deadline of its own
     }
     switch (shim_.health(number, tunnel_.timing.keepalive, now)) {
     case ntp_shim::Health::good:

@@ -47,6 +47,7 @@ private:
     void on_channel_message(transports::Channel& channel, std::span<const std::byte> message,
                             transports::Instant arrival) override;
     void on_channel_closed(std::uint64_t number, const transports::Closed& why) override;
+    void on_channel_rekeyed(transports::Channel& channel) override;
     void on_attempt_failed(const transports::Failed& why) override;
 
     void take_message(std::uint64_t number, std::span<const std::byte> message, transports::Instant arrival);

@@ -17,8 +17,10 @@
 #include "gateway/keygen_mac.hpp"
 #include "gateway/program.hpp"
 #include "gateway/query.hpp"
+#include "gateway/stdio.hpp"
 #include "gateway/url.hpp"
 #include "gateway/version.hpp"
+#include "transports/ssh_keygen.hpp"
 #include "transports/tls_pki.hpp"
 
 namespace gateway {
@@ -36,6 +38,8 @@ struct Arguments {
     transports::TrialPki pki;
     std::vector<std::string> pki_names;
     MacKeyRequest mac_key;
+    transports::TrialSshKeys ssh_keys;
+    std::vector<std::string> ssh_names;
 };
 
 struct UrlOption {
@@ -55,9 +59,11 @@ constexpr std::array kTlsOptions = {
     UrlOption{"mac-key", "key id to seal with, or to accept; may be repeated"},
 };
 constexpr std::array kTargetOptions = {UrlOption{"server-name", "name the server's certificate must carry"}};
-constexpr std::array kLaterOptions = {UrlOption{"user", "user of an ssh channel"},
-                                      UrlOption{"identity", "private key of an ssh channel"},
-                                      UrlOption{"known-hosts", "host keys of an ssh channel"}};
+constexpr std::array kSshOptions = {
+    UrlOption{"user", "user of an ssh channel (ntpgate)"},
+    UrlOption{"identity", "private key of an ssh channel; of a server: host key, may be repeated"},
+    UrlOption{"known-hosts", "host keys that an ssh channel trusts"},
+    UrlOption{"authorized-keys", "user keys that may log in (server)"}};
 constexpr std::array kClientOptions = {UrlOption{"listen", "local UDP address for NTP clients; may be repeated"},
                                        UrlOption{"clients", "who may ask: address blocks; may be repeated"}};
 constexpr std::array kServerOptions = {
@@ -193,6 +199,21 @@ int run_keygen_pki(Arguments& arguments)
     return kSuccess;
 }
 
+int run_keygen_ssh(Arguments& arguments)
+{
+    if (!arguments.ssh_names.empty()) {
+        arguments.ssh_keys.server_names = arguments.ssh_names;
+    }
+    if (const auto error = transports::write_trial_ssh_keys(arguments.ssh_keys)) {
+        std::cerr << "ntpgate: " << *error << '\n';
+        return kFailure;
+    }
+    std::cout << fmt::format("keys in {}: host_ed25519 host_rsa authorized_keys for the server, id_ed25519 known_hosts "
+                             "for the client\n",
+                             arguments.ssh_keys.directory.string());
+    return kSuccess;
+}
+
 /// Every command with its options; what was given ends up in `arguments`.
 struct CommandLine {
     CLI::App app{"ntpgate: carries NTP through a trusted channel"};
@@ -204,6 +225,8 @@ struct CommandLine {
     CLI::App* server = nullptr;
     CLI::App* keygen_pki = nullptr;
     CLI::App* keygen_mac = nullptr;
+    CLI::App* keygen_ssh = nullptr;
+    CLI::App* stdio = nullptr;
     CLI::App* version = nullptr;
 
     CommandLine()
@@ -217,6 +240,9 @@ struct CommandLine {
         add_query();
         add_short_forms();
         add_keygen();
+        stdio = app.add_subcommand("stdio", "serve one channel on standard input and output: a subsystem of sshd");
+        stdio->add_option("-c,--config", arguments.file, "configuration file")->required();
+        stdio->add_option("--tunnel", arguments.tunnel, "a server tunnel with listen: stdio")->required();
         version = app.add_subcommand("version", "version, build, library versions, features");
     }
 
@@ -232,7 +258,7 @@ private:
         query->add_flag("--json", arguments.json, "one JSON document on standard output");
         add_options(*query, arguments, kTlsOptions);
         add_options(*query, arguments, kTargetOptions);
-        add_options(*query, arguments, kLaterOptions);
+        add_options(*query, arguments, kSshOptions);
     }
 
     void add_keygen()
@@ -244,6 +270,11 @@ private:
         keygen_pki->add_option("--server-name", arguments.pki_names,
                                "names and addresses of the server; may be repeated");
         keygen_pki->add_option("--client-name", arguments.pki.client_name, "name of the client");
+        keygen_ssh = keygen->add_subcommand("ssh", "SSH keys: a server's host keys and a client's key");
+        keygen_ssh->add_option("--out", arguments.ssh_keys.directory, "directory, made when missing")->required();
+        keygen_ssh->add_option("--server-name", arguments.ssh_names,
+                               "names and addresses of the server; may be repeated");
+        keygen_ssh->add_option("--client-name", arguments.ssh_keys.client_name, "comment of the client's key");
         keygen_mac = keygen->add_subcommand("mac", "a symmetric key, and the check value that both sides must see");
         keygen_mac->add_option("--out", arguments.mac_key.directory, "directory, made when missing")->required();
         keygen_mac->add_option("--id", arguments.mac_key.id, "key id (1)");
@@ -260,12 +291,12 @@ private:
         add_options(*client, arguments, kTlsOptions);
         add_options(*client, arguments, kTargetOptions);
         add_options(*client, arguments, kClientOptions);
-        add_options(*client, arguments, kLaterOptions);
+        add_options(*client, arguments, kSshOptions);
         server = app.add_subcommand("server", "one server tunnel from the command line");
         server->add_option("url", arguments.url, "tls:// or dtls://[ADDRESS][:PORT] to listen on")->required();
         add_options(*server, arguments, kTlsOptions);
         add_options(*server, arguments, kServerOptions);
-        add_options(*server, arguments, kLaterOptions);
+        add_options(*server, arguments, kSshOptions);
     }
 };
 
@@ -286,6 +317,12 @@ int dispatch(CommandLine& line)
     }
     if (line.server->parsed()) {
         return run_loaded(load_yaml(server_yaml({arguments.url, arguments.options})));
+    }
+    if (line.keygen_ssh->parsed()) {
+        return run_keygen_ssh(arguments);
+    }
+    if (line.stdio->parsed()) {
+        return run_stdio(load_config(arguments.file), arguments.tunnel);
     }
     if (line.keygen_pki->parsed()) {
         return run_keygen_pki(arguments);

@@ -19,6 +19,7 @@
 
 #include "ntp-shim/key_file.hpp"
 #include "ntp-shim/mac_seal.hpp"
+#include "transports/ssh_context.hpp"
 #include "transports/tls_context.hpp"
 
 namespace gateway {
@@ -125,6 +126,8 @@ struct Tunnel {
     Timing timing;
     Limits limits; // the process's, lowered by the tunnel
     transports::TlsSettings tls;
+    transports::SshSettings ssh;
+    bool stdio = false;             // server role under ssh: serves standard input and output, and listens nowhere
     std::string server_name;        // client role; empty = each target's own host
     std::optional<MacSettings> mac; // channel mac, or the inner seal of another
     std::uint16_t source_port = 0;  // channel mac, client role; 0 = random for each request
@@ -138,6 +141,7 @@ enum class LogFormat : std::uint8_t { text, json };
 
 struct AuditSettings {
     std::optional<std::filesystem::path> file; // absent = stderr
+    bool syslog = false;                       // instead of a file
     bool stop_when_full = true;                // on-full: stop | continue
 };
 

@@ -19,7 +19,7 @@ struct Absent {
     std::string_view instead;
 };
 
-constexpr std::string_view kTls = "this version carries tls, dtls and mac";
+constexpr std::string_view kTls = "this version carries tls, dtls, ssh and mac";
 constexpr std::string_view kModern = "this version has modern, or the path of a profile file";
 
 constexpr std::array kAbsent = {
@@ -37,9 +37,7 @@ constexpr std::array kAbsent = {
     Absent{"profile", "ndcpp-4.0-cnsa1", "", "profile {}", kModern},
     Absent{"profile", "compat", "", "profile {}", kModern},
     Absent{"profile", "lab", "", "profile {}", kModern},
-    Absent{"tunnels.channel", "ssh", "", "channel {}", kTls},
     Absent{"tunnels.channel", "nts", "", "channel {}", kTls},
-    Absent{"tunnels.ssh", "", "", "the block ssh:", kTls},
     Absent{"tunnels.nts", "", "", "the block nts:", kTls},
     Absent{"tunnels.upstream.mirror", "", "", "upstream mirror", "expected an address, or clock"},
     Absent{"tunnels.timing.correct-excess", "true", "", "correct-excess", "expected false"},

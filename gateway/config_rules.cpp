@@ -237,14 +237,22 @@ void try_carrier(const TunnelDraft& draft, Report& report)
     if (draft.tunnel.channel == ChannelKind::mac) {
         return; // its keys were read with the block
     }
+    if (draft.tunnel.stdio) {
+        return; // sshd has the files
+    }
     const auto made = Carrier::make(draft.tunnel);
-    const auto* problems = std::get_if<std::vector<CarrierProblem>>(&made);
-    if (problems == nullptr) {
+    const auto place = [&](const CarrierProblem& problem) {
+        const auto known = draft.tls_places.find(problem.setting);
+        return known == draft.tls_places.end() ? draft.tls_place : known->second;
+    };
+    if (const auto* problems = std::get_if<std::vector<CarrierProblem>>(&made)) {
+        for (const auto& problem : *problems) {
+            report.error(place(problem), problem.text);
+        }
         return;
     }
-    for (const auto& problem : *problems) {
-        const auto known = draft.tls_places.find(problem.setting);
-        report.error(known == draft.tls_places.end() ? draft.tls_place : known->second, problem.text);
+    for (const auto& problem : std::get<std::unique_ptr<Carrier>>(made)->warnings()) {
+        report.warning(place(problem), problem.text);
     }
 }
 

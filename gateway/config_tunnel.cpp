@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::uint16_t kTlsPort = 4461;
 constexpr std::uint16_t kNtpPort = 123;
+constexpr std::uint16_t kSshPort = 22;
 constexpr std::size_t kMaxName = 64;
 
 constexpr std::array<Choice<Role>, 2> kRoleWords{{{"client", Role::client}, {"server", Role::server}}};
@@ -109,52 +110,58 @@ private:
         }
     }
 
-    // Written, or chosen by the profile's order among what the tunnel's blocks could be (design 10). Of those only tls:
-    // and dtls: are in this version; the blocks of other channels are refused, by name, before anything is chosen.
+    // Written, or chosen by the profile's order among what the tunnel's blocks could be (design 10). Of those only
+    // tls:, dtls: and ssh: are in this version; the blocks of other channels are refused, by name, before anything is
+    // chosen.
     void read_channel()
     {
         const auto channel = section_.find("channel");
-        auto& chosen = draft_.tunnel.channel;
-        chosen = ChannelKind::tls;
+        draft_.tunnel.channel = ChannelKind::tls;
         if (!section_.has("channel")) {
             choose();
             return;
         }
         const auto read = read_choice(channel, report_, std::span<const Choice<ChannelKind>>{kChannelWords});
-        other_channel_ = read != ChannelKind::tls && read != ChannelKind::dtls;
-        if (read == ChannelKind::dtls || read == ChannelKind::mac) {
-            chosen = *read;
+        if (read == ChannelKind::dtls || read == ChannelKind::ssh || read == ChannelKind::mac) {
+            draft_.tunnel.channel = *read;
         }
-        if (chosen != ChannelKind::tls && draft_.tunnel.framing == Framing::raw) {
+        const auto taken = draft_.tunnel.channel;
+        other_channel_ = read != ChannelKind::tls && read != ChannelKind::dtls;
+        if (taken != ChannelKind::tls && draft_.tunnel.framing == Framing::raw) {
             report_.error(section_.place("framing"),
                           fmt::format("raw belongs to channel tls (expected {} under {})",
-                                      chosen == ChannelKind::mac ? "none" : "v1", name(chosen)));
+                                      taken == ChannelKind::mac ? "none" : "v1", name(taken)));
         }
     }
 
     void choose()
     {
         const auto& order = context_.profile.order;
-        const bool other_block = section_.has("ssh") || section_.has("nts");
-        std::optional<ChannelKind> chosen;
-        if (section_.has("tls")) {
-            chosen = choose_channel(section_.find("tls"), draft_.tunnel.framing, context_.profile);
-        } else if (section_.has("mac") && !other_block &&
-                   std::find(order.begin(), order.end(), ChannelKind::mac) != order.end()) {
-            chosen = ChannelKind::mac;
-        }
-        other_channel_ = !section_.has("tls");
-        draft_.tunnel.channel_chosen = chosen.has_value();
-        draft_.tunnel.channel = chosen.value_or(ChannelKind::tls);
-        if (chosen || other_block) {
+        const bool has_tls = section_.has("tls");
+        const bool only_mac = section_.has("mac") && !has_tls && !section_.has("ssh") && !section_.has("nts");
+        const auto by_tls = choose_channel(section_.find("tls"), draft_.tunnel.framing, context_.profile);
+        const auto tls_channel = by_tls.value_or(ChannelKind::tls);
+        const auto chosen = std::find_if(order.begin(), order.end(), [&](ChannelKind candidate) {
+            return (has_tls && by_tls.has_value() && candidate == tls_channel) ||
+                   (candidate == ChannelKind::ssh && section_.has("ssh")) ||
+                   (candidate == ChannelKind::mac && only_mac);
+        });
+        other_channel_ = !has_tls;
+        if (chosen != order.end()) {
+            draft_.tunnel.channel = *chosen;
+            draft_.tunnel.channel_chosen = true;
+            other_channel_ = *chosen == ChannelKind::ssh || *chosen == ChannelKind::mac;
             return;
         }
-        if (section_.has("tls") || section_.has("mac")) {
+        if (has_tls || section_.has("ssh") || only_mac) {
             report_.error(draft_.place, fmt::format("profile {} has no channel for the block {}: that is in this "
                                                     "version",
-                                                    context_.profile.name, section_.has("tls") ? "tls" : "mac"));
-        } else {
-            missing("channel", "tls, dtls or mac, or a block tls: or mac: for the profile to choose by");
+                                                    context_.profile.name,
+                                                    has_tls    ? "tls"
+                                                    : only_mac ? "mac"
+                                                               : "ssh"));
+        } else if (!section_.has("nts")) {
+            missing("channel", "tls, dtls, ssh or mac, or a block tls:, ssh: or mac: for the profile to choose by");
         }
     }
 
@@ -170,8 +177,7 @@ private:
                 continue;
             }
             if (*text == "stdio") {
-                report_.error(entry.place(), "stdio belongs to channel ssh, which is not in this version (expected "
-                                             "ADDRESS:PORT)");
+                take_stdio(entry);
                 continue;
             }
             const auto parsed = parse_socket_address(*text);
@@ -181,6 +187,20 @@ private:
             }
             draft_.tunnel.listen.push_back(std::get<SocketAddress>(parsed));
             draft_.listen_places.push_back(entry.place());
+        }
+    }
+
+    [[nodiscard]] std::uint16_t default_port() const noexcept
+    {
+        const auto channel = draft_.tunnel.channel;
+        return channel == ChannelKind::ssh ? kSshPort : channel == ChannelKind::mac ? kNtpPort : kTlsPort;
+    }
+
+    void take_stdio(const Value& entry)
+    {
+        draft_.tunnel.stdio = draft_.tunnel.channel == ChannelKind::ssh && is(Role::server);
+        if (!draft_.tunnel.stdio) {
+            report_.error(entry.place(), "stdio belongs to the server role of channel ssh (expected ADDRESS:PORT)");
         }
     }
 
@@ -240,7 +260,7 @@ private:
             if (!text) {
                 continue;
             }
-            auto parsed = parse_target(*text, draft_.tunnel.channel == ChannelKind::mac ? kNtpPort : kTlsPort);
+            auto parsed = parse_target(*text, default_port());
             if (const auto* refused = std::get_if<Refused>(&parsed)) {
                 report_.error(entry.place(), shown(*text) + " " + refused->why);
                 continue;
@@ -317,9 +337,7 @@ private:
 
     void read_blocks()
     {
-        for (const auto* other : {"ssh", "nts"}) {
-            (void)section_.find(other); // refused by name where the section is read
-        }
+        (void)section_.find("nts"); // refused by name where the section is read
         const auto tls = section_.find("tls");
         draft_.tls_place = section_.place("tls");
         // Under a channel of another kind nothing more can be said of the block than what it holds.
@@ -335,6 +353,16 @@ private:
             missing("mac", "keys: and key: or trusted:");
         }
         read_mac(section_.find("mac"), context_, draft_);
+        const auto ssh = section_.find("ssh");
+        if (draft_.tunnel.channel == ChannelKind::ssh) {
+            draft_.tls_place = section_.place("ssh");
+            read_ssh(ssh, context_, draft_);
+            if (tls) {
+                report_.warning(tls.place(), "has no effect under channel ssh");
+            }
+        } else if (ssh) {
+            report_.warning(ssh.place(), fmt::format("has no effect under channel {}", name(draft_.tunnel.channel)));
+        }
     }
 
     const LoadContext& context_;

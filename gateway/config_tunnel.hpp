@@ -35,7 +35,7 @@ struct TunnelDraft {
     std::vector<Place> listen_places; // one for each of tunnel.listen
     std::vector<Place> connect_places;
     Place tls_place;
-    std::map<std::string, Place, std::less<>> tls_places; // by key of the tls block
+    std::map<std::string, Place, std::less<>> tls_places; // by key of the tls block, or under ssh of that one
 };
 
 [[nodiscard]] TunnelDraft read_tunnel(const Value& entry, const LoadContext& context);
@@ -57,6 +57,8 @@ void read_timing(const Value& block, Report& report, TunnelDraft& draft);
 void read_mac(const Value& block, const LoadContext& context, TunnelDraft& draft);
 /// `source-port` of a client role.
 void read_source_port(const Value& value, Report& report, Tunnel& tunnel);
+/// The `ssh:` block; `draft` knows its role, and whether it listens on stdio.
+void read_ssh(const Value& block, const LoadContext& context, TunnelDraft& draft);
 
 /// The `limits:` block, of the process or, with the process's as `ceiling`, of a tunnel.
 void read_limits(const Value& block, Report& report, const Limits* ceiling, Limits& limits);

@@ -72,6 +72,17 @@ transports::DatagramOptions datagram_options(const Tunnel& tunnel)
     return {tunnel.mtu, tunnel.timing.connect, tunnel.timing.handshake, tunnel.timing.idle};
 }
 
+transports::SshOptions ssh_options(const Tunnel& tunnel)
+{
+    transports::SshOptions options;
+    options.min_message = static_cast<std::uint16_t>(ntp_shim::kFrameHeaderSize);
+    options.max_message = static_cast<std::uint16_t>(ntp_shim::kMaxFrame);
+    options.connect = tunnel.timing.connect;
+    options.handshake = tunnel.timing.handshake;
+    options.idle = tunnel.timing.idle;
+    return options;
+}
+
 transports::AdmissionLimits admission_limits(const Limits& limits)
 {
     return {limits.channels, limits.half_open, limits.handshakes_per_second_per_source, limits.handshakes_per_second};

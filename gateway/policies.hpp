@@ -8,6 +8,7 @@
 #include "transports/admission.hpp"
 #include "transports/clock.hpp"
 #include "transports/dtls.hpp"
+#include "transports/ssh.hpp"
 #include "transports/tls.hpp"
 
 namespace gateway {
@@ -25,6 +26,7 @@ namespace gateway {
 [[nodiscard]] ntp_shim::ServerPolicy server_policy(const Tunnel& tunnel, Random& random);
 [[nodiscard]] transports::StreamOptions stream_options(const Tunnel& tunnel);
 [[nodiscard]] transports::DatagramOptions datagram_options(const Tunnel& tunnel);
+[[nodiscard]] transports::SshOptions ssh_options(const Tunnel& tunnel);
 [[nodiscard]] transports::AdmissionLimits admission_limits(const Limits& limits);
 
 } // namespace gateway

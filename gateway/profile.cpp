@@ -146,10 +146,10 @@ void read_ssh_offer(const Value& value, Report& report, SshOffer& ssh)
 {
     Section section{value, report};
     require(section, {"kex", "public-keys", "ciphers", "macs"}, report);
-    ssh.kex = read_words(section.find("kex"), report);
-    ssh.public_keys = read_words(section.find("public-keys"), report);
-    ssh.ciphers = read_words(section.find("ciphers"), report);
-    ssh.macs = read_words(section.find("macs"), report);
+    ssh.kex = read_words(section.find("kex"), report, &transports::why_unusable_ssh_kex);
+    ssh.public_keys = read_words(section.find("public-keys"), report, &transports::why_unusable_ssh_public_key);
+    ssh.ciphers = read_words(section.find("ciphers"), report, &transports::why_unusable_ssh_cipher);
+    ssh.macs = read_words(section.find("macs"), report, &transports::why_unusable_ssh_mac);
     section.finish();
 }
 

@@ -33,13 +33,14 @@ std::uint64_t descriptors_needed(const Config& config)
 {
     // Connections just refused keep theirs for a moment, so that the peer gets to read why.
     std::uint64_t needed = kOtherDescriptors + config.limits.half_open + transports::Loop::kMaxGuests;
-    const bool serves = std::any_of(config.tunnels.begin(), config.tunnels.end(),
-                                    [](const Tunnel& tunnel) { return tunnel.role == Role::server; });
-    needed += serves ? config.limits.channels : 0;
+    std::uint64_t each = 0; // for a channel; under ssh the library has a duplicate
     for (const Tunnel& tunnel : config.tunnels) {
-        needed += tunnel.listen.size() + ClientChannels::kMaxRawChannels;
+        const std::uint64_t own = tunnel.channel == ChannelKind::ssh ? 2 : 1;
+        each = std::max(each, tunnel.role == Role::server && !tunnel.stdio ? own : 0);
+        needed += tunnel.listen.size() + own * ClientChannels::kMaxRawChannels;
         needed += tunnel.role == Role::client && tunnel.channel == ChannelKind::mac ? DatagramClient::kMaxSockets : 0;
     }
+    needed += each * config.limits.channels + (each > 1 ? config.limits.half_open : 0);
     return needed;
 }
 
@@ -78,6 +79,10 @@ std::optional<int> Program::open()
         return kUsage;
     }
     for (const Tunnel& tunnel : config_.tunnels) {
+        if (tunnel.stdio) {
+            log_.info(fmt::format("tunnel {}: listen: stdio is for ntpgate stdio, under sshd", tunnel.name));
+            continue;
+        }
         if (const auto code = open_tunnel(tunnel)) {
             return code;
         }

@@ -47,7 +47,11 @@ std::optional<std::string> ServerHead::bind()
         return "tunnel " + tunnel_.name + ": upstream: " + *error;
     }
     upstream_ = std::move(std::get<std::unique_ptr<UpstreamLink>>(upstream));
-    for (const SocketAddress& address : tunnel_.listen) {
+    auto places = tunnel_.listen;
+    if (tunnel_.stdio) {
+        places.emplace_back(); // one, without an address
+    }
+    for (const SocketAddress& address : places) {
         auto result = carrier_->listen(services_.loop, address, admission_, *this);
         if (auto* error = std::get_if<std::string>(&result)) {
             return "tunnel " + tunnel_.name + ": " + *error;
@@ -110,7 +114,7 @@ void ServerHead::take_request(transports::Channel& from, std::span<const std::by
     const auto verdict =
         shim_.on_message(from.number(), message, shim_instant(arrival), shim_now(), services_.random.bits());
     if (const auto* pong = std::get_if<ntp_shim::ToChannel>(&verdict)) {
-        (void)from.send(pong->message); // a peer that does not read gets no pong, and finds out
+        send_pong(from, pong->message);
     } else if (const auto* request = std::get_if<ntp_shim::ToUpstream>(&verdict)) {
         const ntp_shim::ExchangeHandle exchange = request->exchange; // an answer may come from inside ask
         if (const auto refused = upstream_->ask(request->packet)) {
@@ -139,7 +143,18 @@ void ServerHead::send_reply(const ntp_shim::ToChannel& reply)
         shim_.refuse_reply(ntp_shim::DropReason::channel_lost);
         return;
     }
-    switch (peer->second.channel->send(reply.message)) {
+    if (peer->second.channel->rekeying()) {
+        if (!peer->second.deferred.keep(reply.message, transports::read_instant())) {
+            shim_.refuse_reply(ntp_shim::DropReason::congested);
+        }
+        return;
+    }
+    send_reply(*peer->second.channel, reply.message);
+}
+
+void ServerHead::send_reply(transports::Channel& channel, std::span<const std::byte> message)
+{
+    switch (channel.send(message)) {
     case transports::SendResult::sent:
         return;
     case transports::SendResult::congested:
@@ -147,12 +162,41 @@ void ServerHead::send_reply(const ntp_shim::ToChannel& reply)
         return;
     case transports::SendResult::oversize:
         shim_.refuse_reply(ntp_shim::DropReason::oversize);
-        events_.oversize(peer->second.channel->peer(), reply.message.size());
+        events_.oversize(channel.peer(), message.size());
         return;
     case transports::SendResult::closed:
         shim_.refuse_reply(ntp_shim::DropReason::channel_lost);
         return;
     }
+}
+
+void ServerHead::send_pong(transports::Channel& channel, std::span<const std::byte> message)
+{
+    const auto peer = peers_.find(channel.number());
+    if (channel.rekeying() && peer != peers_.end()) {
+        (void)peer->second.deferred.keep(message, transports::read_instant()); // one too many finds no answer
+    } else {
+        (void)channel.send(message); // a peer that does not read gets no pong, and finds out
+    }
+}
+
+void ServerHead::on_rekeyed(transports::Channel& channel)
+{
+    events_.rekeyed(channel.peer());
+    const auto peer = peers_.find(channel.number());
+    if (peer == peers_.end()) {
+        return;
+    }
+    for (auto& frame : peer->second.deferred.take(transports::read_instant(), tunnel_.timing.max_age)) {
+        if (frame.late) {
+            shim_.refuse_reply(ntp_shim::DropReason::too_old);
+        } else if (frame.is_reply) {
+            send_reply(channel, frame.octets);
+        } else {
+            (void)channel.send(frame.octets); // a pong, as above
+        }
+    }
+    turn_end_.request();
 }
 
 void ServerHead::on_unasked(std::size_t count)
@@ -179,7 +223,14 @@ void ServerHead::on_end(transports::Channel& from)
 
 void ServerHead::on_closed(transports::Channel& channel, const transports::Closed& why)
 {
-    const auto found = peers_.extract(channel.number()); // the channel goes at the end of this call, its last act
+    auto found = peers_.extract(channel.number()); // the channel goes at the end of this call, its last act
+    if (!found.empty()) {
+        for (const auto& frame : found.mapped().deferred.take(transports::read_instant(), tunnel_.timing.max_age)) {
+            if (frame.is_reply) {
+                shim_.refuse_reply(ntp_shim::DropReason::channel_lost);
+            }
+        }
+    }
     shim_.close_channel(channel.number());
     events_.closed(channel.peer(), why);
     turn_end_.request();

@@ -15,6 +15,7 @@
 #include "gateway/config.hpp"
 #include "gateway/roles.hpp"
 #include "gateway/sealing.hpp"
+#include "gateway/deferred_frames.hpp"
 #include "gateway/services.hpp"
 #include "gateway/upstream_link.hpp"
 #include "ntp-shim/raw_splitter.hpp"
@@ -46,6 +47,7 @@ private:
         ntp_shim::RawSplitter splitter{ntp_shim::RawSplitter::Direction::requests};
         transports::Nanoseconds opened{};
         std::optional<transports::Nanoseconds> leave_after; // goodbye was said; close when idle from then on
+        DeferredFrames deferred;                            // while the channel's keys are renewed
         bool ended = false;                                 // raw: the peer sends nothing more
     };
 
@@ -54,6 +56,7 @@ private:
                     transports::Instant arrival) override;
     void on_end(transports::Channel& from) override;
     void on_closed(transports::Channel& channel, const transports::Closed& why) override;
+    void on_rekeyed(transports::Channel& channel) override;
     void on_failed(const transports::Failed& why) override;
     void on_discarded(const transports::Discarded& record) override;
     void on_answer(std::span<const std::byte> packet, transports::Instant arrival) override;
@@ -62,6 +65,8 @@ private:
 
     void take_request(transports::Channel& from, std::span<const std::byte> message, transports::Instant arrival);
     void send_reply(const ntp_shim::ToChannel& reply);
+    void send_reply(transports::Channel& channel, std::span<const std::byte> message);
+    void send_pong(transports::Channel& channel, std::span<const std::byte> message);
     void say_goodbye(Peer& peer, transports::Nanoseconds now);
     void look_after_peers();
     void look_after(std::uint64_t number, Peer& peer, ntp_shim::Instant now);

@@ -57,15 +57,12 @@ constexpr std::array kOptions = {
     Option{"mac-format", "mac", "format"},
     Option{"mac-key", "mac", "key", Form::numbers, For::client},
     Option{"mac-key", "mac", "trusted", Form::numbers, For::server},
+    Option{"user", "ssh", "user"},
+    Option{"identity", "ssh", "key", Form::single, For::client},
+    Option{"identity", "ssh", "host-keys", Form::list, For::server},
+    Option{"known-hosts", "ssh", "known-hosts", Form::single, For::client},
+    Option{"authorized-keys", "ssh", "authorized-keys", Form::single, For::server},
 };
-
-// Options of channels that are refused by name.
-struct ForeignOption {
-    std::string_view name;
-    std::string_view channel;
-};
-constexpr std::array kForeignOptions = {ForeignOption{"user", "ssh"}, ForeignOption{"identity", "ssh"},
-                                        ForeignOption{"known-hosts", "ssh"}};
 
 Problem problem(std::string key, std::string message)
 {
@@ -129,10 +126,13 @@ public:
         }
         url_ = std::move(std::get<ParsedUrl>(parsed));
         if (url_.scheme == "ntp") {
-            return url_problem("ntp:// is for query only (expected tls:// or dtls://)");
+            return url_problem("ntp:// is for query only (expected tls://, dtls:// or ssh://)");
         }
         if (auto why = why_absent("tunnels.channel", url_.scheme)) {
             return url_problem(std::move(*why));
+        }
+        if (!url_.user.empty() && request_.options.contains("user")) {
+            return problem("--user", "is given beside a user in the URL (expected one of them)");
         }
         if (auto wrong = check_options()) {
             return std::move(*wrong);
@@ -166,12 +166,6 @@ private:
     [[nodiscard]] std::optional<std::string> why_refused(std::string_view name,
                                                          const std::vector<std::string>& values) const
     {
-        const auto foreign = std::find_if(kForeignOptions.begin(), kForeignOptions.end(),
-                                          [&](const ForeignOption& option) { return option.name == name; });
-        if (foreign != kForeignOptions.end()) {
-            const auto why = why_absent("tunnels.channel", foreign->channel);
-            return why.value_or(fmt::format("belongs to channel {}", foreign->channel));
-        }
         // An option may stand in two rows, one for each role: the one that applies is looked at.
         const auto named = [&](const Option& option) { return option.name == name; };
         auto known = std::find_if(kOptions.begin(), kOptions.end(),
@@ -181,6 +175,10 @@ private:
         }
         if (known == kOptions.end()) {
             return "is not a known option";
+        }
+        if ((known->block == "ssh") != (url_.scheme == "ssh") && (known->block == "ssh" || known->block == "tls")) {
+            return fmt::format("has no effect under {}:// (it belongs to {})", url_.scheme,
+                               known->block == "ssh" ? "ssh://" : "tls:// and dtls://");
         }
         if (!applies(*known)) {
             return fmt::format("belongs to role {} (this tunnel's role is {})",
@@ -231,7 +229,7 @@ private:
 
     [[nodiscard]] bool needs(std::string_view block) const noexcept
     {
-        return url_.scheme == "mac" ? block == "mac" : block == "tls";
+        return block == (url_.scheme == "mac" ? "mac" : url_.scheme == "ssh" ? "ssh" : "tls");
     }
 
     /// A number that is none stays a text, for the loader to refuse in its words.
@@ -253,10 +251,13 @@ private:
         const auto address = Target{url_.host, url_.port}.text();
         tunnel[role_ == Role::client ? "connect" : "listen"] = Json::array({address});
         add_options("", tunnel);
-        for (const auto* block : {"timing", "tls", "mac"}) {
+        for (const auto* block : {"timing", "tls", "ssh", "mac"}) {
             Json keys = Json::object();
             add_options(block, keys);
-            // What channels on TLS need is asked for even when no option names any of it.
+            if (block == std::string_view{"ssh"} && !url_.user.empty()) {
+                keys["user"] = url_.user;
+            }
+            // What channels on TLS and SSH need is asked for even when no option names any of it.
             const bool own = block == std::string_view{"timing"} || needs(block);
             if (own || !keys.empty()) {
                 tunnel[block] = std::move(keys);

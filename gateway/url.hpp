@@ -29,7 +29,8 @@ enum class UrlUse : std::uint8_t { target, listener };
 [[nodiscard]] std::variant<ParsedUrl, Problem> parse_url(std::string_view url, UrlUse use);
 
 /// Options by name without dashes ("ca", "listen"), each with its values: ca certificate key server-name crl profile
-/// framing timeout, and clients listen (client) or allow client-certificate upstream upstream-unprotected (server).
+/// framing timeout user identity known-hosts, and clients listen (client) or allow client-certificate upstream
+/// upstream-unprotected authorized-keys (server).
 using UrlOptions = std::map<std::string, std::vector<std::string>, std::less<>>;
 
 struct UrlRequest {

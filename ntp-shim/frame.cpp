@@ -1,5 +1,7 @@
 #include "ntp-shim/frame.hpp"
 
+#include <algorithm>
+
 #include "ntp-shim/hold.hpp"
 
 namespace ntp_shim {
@@ -77,6 +79,29 @@ Bytes encode_frame(const Frame& frame, FrameBuffer& buffer) noexcept
     writer.u32(frame.backward_hold);
     writer.put(frame.packet);
     return writer.written();
+}
+
+bool hold_longer(std::span<std::byte> frame, Nanoseconds waited) noexcept
+{
+    const auto decoded = decode_frame(frame);
+    const auto* found = std::get_if<Frame>(&decoded);
+    if (found == nullptr || (found->type != FrameType::reply && found->type != FrameType::pong)) {
+        return false;
+    }
+    Frame later = *found;
+    const Ticks wait = to_ticks(waited);
+    if (later.type == FrameType::reply) {
+        const std::int64_t hold = std::int64_t{later.backward_hold} + wait.count();
+        if (hold >= std::int64_t{kHoldOverflow}) {
+            return false;
+        }
+        later.backward_hold = static_cast<std::uint32_t>(hold);
+    }
+    later.sent += static_cast<std::uint64_t>(wait.count());
+    FrameBuffer buffer{};
+    const Bytes encoded = encode_frame(later, buffer);
+    std::copy(encoded.begin(), encoded.end(), frame.begin());
+    return !encoded.empty();
 }
 
 } // namespace ntp_shim

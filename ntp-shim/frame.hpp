@@ -17,6 +17,7 @@
 #include "ntp-shim/bytes.hpp"
 #include "ntp-shim/drop_reason.hpp"
 #include "ntp-shim/packet.hpp"
+#include "ntp-shim/time.hpp"
 
 namespace ntp_shim {
 
@@ -44,5 +45,10 @@ using FrameBuffer = std::array<std::byte, kMaxFrame>;
 
 /// The frame as octets in `buffer`; empty when decode_frame would refuse the result.
 [[nodiscard]] Bytes encode_frame(const Frame& frame, FrameBuffer& buffer) noexcept;
+
+/// A reply or pong that its channel could not take when it was made, and takes `waited` later: the send stamp moves by
+/// that, and so does the end of a reply's backward hold. False, and nothing changed, when `frame` is neither of the
+/// two, or the hold would be a second or more.
+[[nodiscard]] bool hold_longer(std::span<std::byte> frame, Nanoseconds waited) noexcept;
 
 } // namespace ntp_shim

@@ -109,7 +109,7 @@ TEST_CASE("a profile is read as strictly as a configuration")
     CHECK(names(changed("revocation: soft", "revocation: hard"), "certificates.revocation: 'hard' is not among"));
     CHECK(
         names(changed("min-rsa-bits: 2048", "min-rsa-bits: 2047"), "certificates.min-rsa-bits: 2047 is out of range"));
-    CHECK(names(changed("[MD5, SHA1]", "[MD5, SHA256]"), "left-out[14].items: 'SHA256' is offered as well"));
+    CHECK(names(changed("[MD5, SHA1]", "[MD5, SHA256]"), "left-out[15].items: 'SHA256' is offered as well"));
 }
 
 TEST_CASE("each channel stands in exactly one of the lists of the claim")

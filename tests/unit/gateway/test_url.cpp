@@ -162,19 +162,41 @@ TEST_CASE("what is wrong with an option is said of the option")
               .starts_with("command line: --listen: belongs to role client"));
 }
 
+TEST_CASE("ssh has options of its own, and takes none of tls")
+{
+    auto options = kClientOptions;
+    options["identity"] = {"id_ed25519"};
+    options["known-hosts"] = {"known_hosts"};
+    const auto client = client_yaml({"ssh://ntp@gw:2222", options});
+    REQUIRE(std::holds_alternative<std::string>(client));
+    const auto& text = std::get<std::string>(client);
+    for (const auto* part : {"\"channel\": \"ssh\"", "\"gw:2222\"", "\"user\": \"ntp\"", "\"key\": \"id_ed25519\"",
+                             "\"known-hosts\": \"known_hosts\""}) {
+        CHECK_MESSAGE(text.find(part) != std::string::npos, text);
+    }
+    CHECK(text.find("\"tls\"") == std::string::npos);
+    const auto server = server_yaml({"ssh://*:2222", {{"upstream", {"clock"}}, {"identity", {"a", "b"}}}});
+    REQUIRE(std::holds_alternative<std::string>(server));
+    CHECK(std::get<std::string>(server).find("\"host-keys\"") != std::string::npos);
+    options["user"] = {"other"};
+    CHECK(refusal(client_yaml({"ssh://ntp@gw", options})).starts_with("command line: --user: is given beside a user"));
+    CHECK(refusal(client_yaml({"ssh://gw", {{"listen", {"127.0.0.2:0"}}, {"ca", {"x"}}}}))
+              .starts_with("command line: --ca: has no effect under ssh://"));
+    CHECK(refusal(client_yaml({"tls://gw", {{"listen", {"127.0.0.2:0"}}, {"identity", {"x"}}}}))
+              .starts_with("command line: --identity: has no effect under tls://"));
+    CHECK(refusal(server_yaml({"ssh://*", {{"upstream", {"clock"}}, {"known-hosts", {"x"}}}}))
+              .starts_with("command line: --known-hosts: belongs to role client"));
+}
+
 TEST_CASE("channels of later versions are refused by name")
 {
-    for (const std::string scheme : {"ssh", "nts"}) {
+    for (const std::string scheme : {"nts"}) {
         const auto expected = "command line: URL: channel " + scheme + " is not in this version";
         CHECK(refusal(client_yaml({scheme + "://gw", kClientOptions})).starts_with(expected));
         CHECK(refusal(server_yaml({scheme + "://*", {{"upstream", {"clock"}}}})).starts_with(expected));
     }
     CHECK(
         refusal(client_yaml({"ntp://gw", kClientOptions})).starts_with("command line: URL: ntp:// is for query only"));
-    for (const auto* option : {"user", "identity", "known-hosts"}) {
-        CHECK(refusal(client_yaml({"tls://gw", {{option, {"x"}}}})).find(" is not in this version") !=
-              std::string::npos);
-    }
 }
 
 TEST_CASE("mac://: the key id is a number, sealed with by the client role and trusted by the server role")
