@@ -20,6 +20,7 @@ from support.impairment import Link  # noqa: E402
 from support.netns import Network  # noqa: E402
 from support.pki import TrialPki  # noqa: E402
 from support.processes import Supervisor  # noqa: E402
+from support.ssh import Keys  # noqa: E402
 
 
 def pytest_sessionstart() -> None:
@@ -73,6 +74,27 @@ def either_channel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """The test runs once over each channel that takes the same tls block; its name."""
     monkeypatch.setattr(gateway, "CHANNEL", request.param)
     return request.param
+
+
+@pytest.fixture(scope="session")
+def session_keys() -> Iterator[Keys]:
+    path = new_folder()
+    yield Keys(path / "ssh")
+    shutil.rmtree(path)
+
+
+@pytest.fixture(params=["tls", "dtls", "ssh"])
+def any_channel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, session_keys: Keys) -> str:
+    """The test runs once over each channel between two head-ends, whatever block it takes; its name."""
+    monkeypatch.setattr(gateway, "CHANNEL", request.param)
+    monkeypatch.setattr(gateway, "SSH_BLOCKS", {"client": session_keys.client(), "server": session_keys.server()})
+    return request.param
+
+
+@pytest.fixture
+def keys(folder: Path) -> Keys:
+    """SSH keys of the test's own, for it to spoil."""
+    return Keys(folder / "ssh")
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def test_query_asks_chronyd_through_both_head_ends(either_channel, start, trial_
     server.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_an_answer_through_the_tunnel_is_chronyds_own(start, trial_pki, chronyd):
     server, client = pair(start, trial_pki, chronyd.text())
     direct, through = ntp.ask(chronyd.address), ntp.ask(client.address())
@@ -74,7 +74,7 @@ def test_an_answer_through_the_tunnel_is_chronyds_own(start, trial_pki, chronyd)
     assert server.finish()["server"]["exchanges"]["answered"] == 1
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 @pytest.mark.parametrize("pause", [0.002, 0.012], ids=["warm", "cold"])
 def test_the_median_offset_is_the_direct_one(start, trial_pki, chronyd, pause):
     """Also when the machine has done something else in between, and every cache is cold."""
@@ -90,7 +90,7 @@ def test_the_median_offset_is_the_direct_one(start, trial_pki, chronyd, pause):
     assert False, [f"{each * 1e6:.1f} us" for each in rounds]
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_the_request_that_waits_for_the_handshake_is_as_right_as_later_ones(start, trial_pki, chronyd):
     upstream, port = chronyd.text(), free_port(socket.SOCK_STREAM)
     client = start(client_tunnel(f"127.0.0.1:{port}", trial_pki.client()), name="client", limits=UNLIMITED)

@@ -29,7 +29,7 @@ def ask_many(client, daemon: Daemon, count: int) -> ntp.Client:
     return asker
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_server_role_answers_what_is_open(start, trial_pki):
     with Daemon(slowly) as daemon:
         server = start(server_tunnel(daemon.text(), trial_pki.server()), name="server")
@@ -41,7 +41,7 @@ def test_a_server_role_answers_what_is_open(start, trial_pki):
         client.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_client_role_delivers_what_is_open(start, trial_pki):
     with Daemon(slowly) as daemon:
         server = start(server_tunnel(daemon.text(), trial_pki.server()), name="server")
@@ -76,7 +76,7 @@ def test_goodbye_comes_before_the_end(start, trial_pki, chronyd):
     assert server.wait() == 0
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_with_a_second_target_a_drain_costs_no_answer(start, trial_pki, chronyd):
     first = start(server_tunnel(chronyd.text(), trial_pki.server()), name="first")
     second = start(server_tunnel(chronyd.text(), trial_pki.server()), name="second")
@@ -91,7 +91,7 @@ def test_with_a_second_target_a_drain_costs_no_answer(start, trial_pki, chronyd)
     second.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_an_idle_gateway_ends_at_once(start, trial_pki, chronyd):
     server = start(server_tunnel(chronyd.text(), trial_pki.server()), name="server")
     client = start(client_tunnel(server.listen(), trial_pki.client()), name="client")

@@ -41,7 +41,7 @@ def silent(*_: object) -> None:
     """A daemon that never answers keeps every exchange open until max-round-trip."""
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 @pytest.mark.parametrize("limit", EXCHANGE_LIMITS, ids=lambda limit: limit.key)
 def test_a_client_role_limits_its_local_clients(limit, start, trial_pki):
     with Daemon(silent) as daemon:
@@ -77,7 +77,7 @@ def test_a_server_role_limits_its_peers(limit, start, trial_pki):
         server.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_one_client_at_its_limit_does_not_stop_another(start, trial_pki, chronyd):
     server = start(server_tunnel(chronyd.text(), trial_pki.server()), name="server")
     client = start(client_tunnel(server.listen(), trial_pki.client()), name="client",
@@ -161,7 +161,7 @@ def test_handshakes_per_second(key, start, trial_pki, chronyd):
     assert set(counted["listener"]["refused"]) == {key}, counted
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_source_outside_clients_is_not_served(start, trial_pki, chronyd):
     server = start(server_tunnel(chronyd.text(), trial_pki.server()), name="server")
     client = start(client_tunnel(server.listen(), trial_pki.client(), clients=["127.0.0.8/29"]), name="client")

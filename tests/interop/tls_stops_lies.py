@@ -73,7 +73,7 @@ def dropped_by(role: Gateway, side: str, reason: str, count: int = 1) -> None:
     role.wait_counters(lambda now: drops(now, side).get(reason) == count, f"{side} dropped as {reason}")
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 @pytest.mark.parametrize("lie", DAEMON_LIES)
 def test_a_lying_daemon_is_not_passed_on(lie, start, trial_pki):
     who, reason, tell = DAEMON_LIES[lie]
@@ -94,7 +94,7 @@ def test_a_lying_daemon_is_not_passed_on(lie, start, trial_pki):
         server.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_second_answer_of_the_daemon_goes_nowhere(start, trial_pki):
     def twice(daemon: Daemon, data: bytes, asker: Address) -> None:
         for _ in range(2):
@@ -110,7 +110,7 @@ def test_a_second_answer_of_the_daemon_goes_nowhere(start, trial_pki):
         client.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_an_answer_after_max_round_trip_goes_nowhere(start, trial_pki):
     with Daemon(lambda daemon, data, asker: daemon.say(honest(ntp.Packet.decode(data)), asker, 0.5)) as daemon:
         server, client = both(start, trial_pki, daemon, timing={"max-age": "200ms", "max-round-trip": "300ms"})
@@ -121,7 +121,7 @@ def test_an_answer_after_max_round_trip_goes_nowhere(start, trial_pki):
         server.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_what_nobody_asked_for_goes_nowhere(start, trial_pki):
     askers: list[Address] = []
 

@@ -134,7 +134,7 @@ def test_a_path_that_stalls_delivers_nothing_late(start, trial_pki, chronyd):
     server.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_silent_daemon_is_not_taken_for_a_dead_channel(start, trial_pki):
     silent = [False]
     with Daemon(lambda daemon, data, asker: None if silent[0] else daemon.honestly(data, asker)) as daemon:
@@ -151,7 +151,7 @@ def test_a_silent_daemon_is_not_taken_for_a_dead_channel(start, trial_pki):
         server.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_channel_is_replaced_before_it_is_too_old(start, trial_pki, chronyd):
     """Made before the old one is broken: not one question is lost for want of a channel."""
     server = start(server_tunnel(chronyd.text(), trial_pki.server()), name="server")
@@ -170,7 +170,7 @@ def assert_no_channel_was_missed(counted) -> None:
     assert counted["exchanges"]["answered"] > 0
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_second_target_is_used_when_the_first_is_gone(start, trial_pki, chronyd):
     first = start(server_tunnel(chronyd.text(), trial_pki.server()), name="first")
     second = start(server_tunnel(chronyd.text(), trial_pki.server()), name="second")
@@ -184,7 +184,7 @@ def test_a_second_target_is_used_when_the_first_is_gone(start, trial_pki, chrony
     second.finish()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_a_request_permits_an_attempt_while_backing_off(start, trial_pki, chronyd):
     """After a long outage the back-off is long; a waiting client must not pay for it."""
     port = free_tcp_port()

@@ -15,6 +15,7 @@ from support.processes import Process, Supervisor, eventually, run
 
 ROOT = Path(__file__).resolve().parents[2]
 NTPGATE = os.environ.get("NTPGATE", str(ROOT / "build" / "gateway" / "ntpgate"))
+MODERN = ROOT / "configs" / "profiles" / "modern.yaml"
 Json = dict[str, object]
 
 
@@ -31,6 +32,8 @@ def query(*arguments: str, prefix: list[str] | None = None, timeout: float = 30.
 
 # What tunnels use that name no channel; the fixture `either_channel` runs a test over each.
 CHANNEL = "tls"
+# Role -> what stands in the place of a tls block under channel ssh, while a test runs over it.
+SSH_BLOCKS: dict[str, Json] = {}
 
 
 def client_tunnel(connect: str | list[str], tls: Json, **more: object) -> Json:
@@ -45,7 +48,11 @@ def server_tunnel(upstream: object, tls: Json, **more: object) -> Json:
 
 
 def tunnel(keys: Json, more: dict[str, object]) -> Json:
-    return keys | {key.replace("_", "-"): value for key, value in more.items()}
+    whole = keys | {key.replace("_", "-"): value for key, value in more.items()}
+    if whole.get("channel") == "ssh" and "tls" in whole and SSH_BLOCKS:
+        del whole["tls"]
+        whole["ssh"] = SSH_BLOCKS[whole["role"]]
+    return whole
 
 
 class Gateway(Process):
