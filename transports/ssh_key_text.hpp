@@ -26,7 +26,7 @@ struct SshLineProblem {
 
 /// A bound on what a file may make us keep.
 inline constexpr std::size_t kMaxSshLines = 10'000;
-inline constexpr std::size_t kMaxSshLine = 16 * 1024;
+inline constexpr std::size_t kMaxSshLine = std::size_t{16} * 1024;
 
 /// Standard alphabet with padding, nothing else; nothing when `text` is no base64.
 [[nodiscard]] std::optional<std::string> decode_base64(std::string_view text);
