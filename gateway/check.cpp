@@ -276,7 +276,7 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
         line(out, "framing", name(tunnel.framing));
     }
     line(out, "claim", tunnel.claim);
-    line(out, "listen", fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
+    line(out, "listen", tunnel.stdio ? "stdio" : fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
     print_peers(tunnel, out);
     if (tunnel.channel == ChannelKind::dtls) {
         line(out, "mtu", std::to_string(tunnel.mtu));
@@ -287,7 +287,9 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
             line(out, key, text);
         }
     }
-    if (tunnel.channel != ChannelKind::mac) {
+    if (tunnel.channel == ChannelKind::ssh) {
+        print_ssh(tunnel, out);
+    } else if (tunnel.channel != ChannelKind::mac) {
         print_tls(tunnel, out);
     }
 }
