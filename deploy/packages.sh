@@ -1,8 +1,8 @@
 # What Debian 12 has to provide, and how to ask for it; sourced by deploy/quickstart.sh and tests/run.sh.
 # shellcheck shell=bash disable=SC2034
 
-build_packages=(meson ninja-build pkg-config g++ libssl-dev libssh-dev libuv1-dev libyaml-cpp-dev libcli11-dev
-    libfmt-dev libspdlog-dev libseccomp-dev nlohmann-json3-dev doctest-dev)
+build_packages=(meson ninja-build pkg-config g++ libssl-dev libssh-dev nettle-dev libuv1-dev libyaml-cpp-dev
+    libcli11-dev libfmt-dev libspdlog-dev libseccomp-dev nlohmann-json3-dev doctest-dev)
 # The programs that ntpgate is tested against, and those that test it.
 test_packages=(clang clang-format clang-tidy libclang-rt-14-dev chrony ntpsec-ntpdate ntpsec-ntpdig stunnel4 socat
     openssl gnutls-bin iproute2 nftables systemd util-linux python3 python3-pytest python3-cryptography python3-yaml

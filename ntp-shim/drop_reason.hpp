@@ -58,7 +58,16 @@ enum class DropReason : std::uint8_t {
     hold_overflow,    // a hold of a second or more
     not_correctable,  // protected end to end, and no open channel
     held_too_long,    // protected end to end, and held more than max-uncorrected
+    // NTS
+    unprotected,   // no NTS where it is asked for; of a reply: somebody else answers on the way
+    bad_nts_field, // an extension field that is malformed, missing, repeated or in a wrong place
+    bad_cookie,    // sealed by no key that is still taken; answered with a NAK
+    not_authentic, // the authenticator is not of this packet and its keys; a request is answered with a NAK
+    nts_nak,       // the server does not know our cookie any more
+    no_cookie,     // none left to ask with, or none fits into a reply
+    keys_unsure,   // ratchet: the clock claims an epoch that nothing else bears out
     // upstream
+    mirror_invalid,          // upstream mirror: daemon and system clock are not in agreement
     upstream_unreachable,    // the daemon's port answered ECONNREFUSED, or the socket would not take it
     upstream_unsynchronised, // upstream clock: the kernel says it is not synchronised
     // delivery

@@ -15,7 +15,8 @@ MAY_INCLUDE = {"ntp-shim": {"ntp-shim"}, "transports": {"transports"}, "gateway"
 
 # Which files may see a library; nobody else may. Paths are matched from their beginning.
 LIBRARIES = {
-    "openssl/": re.compile(r"transports/d?tls_|ntp-shim/(keyed_digest|secret)\."),
+    "openssl/": re.compile(r"transports/d?tls_|ntp-shim/(keyed_digest|secret|nts_ratchet)\."),
+    "nettle/": re.compile(r"ntp-shim/nts_"),
     "arpa/inet.h": re.compile(r"ntp-shim/peer_list\.|transports/|gateway/"),
     "libssh/": re.compile(r"transports/ssh_"),
     "uv.h": re.compile(r"transports/|gateway/"),
@@ -76,6 +77,7 @@ PLANTED = {
     "ntp-shim/c.cpp": "#include <sys/socket.h>",
     "ntp-shim/d.cpp": "#  include <openssl/evp.h>",
     "ntp-shim/e.cpp": "#include <arpa/inet.h>",
+    "ntp-shim/f.cpp": "#include <nettle/aes.h>",
     "transports/a.cpp": '#include "ntp-shim/time.hpp"',
     "transports/b.cpp": '#include "gateway/config.hpp"',
     "transports/c.cpp": "#include <openssl/ssl.h>",
@@ -90,6 +92,7 @@ PLANTED = {
     "gateway/g.cpp": "#include <libssh/libssh.h>",
 }
 HARMLESS = {
+    "ntp-shim/nts_ratchet.cpp": "#include <nettle/aes.h>\n#include <openssl/kdf.h>",
     "ntp-shim/keyed_digest.cpp": '#include <openssl/evp.h>',
     "ntp-shim/fine.cpp": '#include <span>\n#include "ntp-shim/time.hpp"',
     "transports/tls_fine.cpp": '#include <openssl/ssl.h>\n#include <uv.h>\n#include "transports/channel.hpp"',

@@ -1,0 +1,89 @@
+#include "ntp-shim/nts_state.hpp"
+
+#include "tests/unit/ntp-shim/nts_bits.hpp"
+
+using ntp_shim::NtsClientState;
+using namespace nts;
+
+namespace {
+
+NtsClientState state()
+{
+    return {.target = "time.example.org:4460",
+            .attempts = 3,
+            .not_before = std::chrono::seconds{1700000000},
+            .address = "2001:db8::1",
+            .port = 1123,
+            .ke_address = "2001:db8::2",
+            .established = std::chrono::seconds{1699999999},
+            .session = session(own_ring(), 2)};
+}
+
+} // namespace
+
+TEST_SUITE_BEGIN("nts_state");
+
+TEST_CASE("what is written is read again")
+{
+    const auto text = write_state(state());
+    const auto parsed = ntp_shim::parse_state(text);
+    REQUIRE(std::holds_alternative<NtsClientState>(parsed));
+    const auto& again = std::get<NtsClientState>(parsed);
+    CHECK(write_state(again) == text);
+    CHECK(again.target == "time.example.org:4460");
+    CHECK(again.attempts == 3);
+    CHECK(again.not_before == std::chrono::seconds{1700000000});
+    CHECK(again.address == "2001:db8::1");
+    CHECK(again.port == 1123);
+    CHECK(again.ke_address == "2001:db8::2");
+    REQUIRE(again.session.has_value());
+    CHECK(again.session->keys == session_keys());
+    CHECK(again.session->cookies == state().session->cookies);
+}
+
+TEST_CASE("without cookies only the attempts are kept")
+{
+    auto empty = state();
+    empty.session->cookies.clear();
+    const auto parsed = ntp_shim::parse_state(write_state(empty));
+    REQUIRE(std::holds_alternative<NtsClientState>(parsed));
+    CHECK_FALSE(std::get<NtsClientState>(parsed).session.has_value());
+    CHECK(std::get<NtsClientState>(parsed).attempts == 3);
+}
+
+TEST_CASE("every line that is missing or wrong is an error that shows no key")
+{
+    const auto text = write_state(state());
+    const auto key = ntp_shim::hex_text(mixed(32, 7));
+    std::size_t lines = 0;
+    for (std::size_t begin = 0; begin < text.size(); begin = text.find('\n', begin) + 1) {
+        auto cut = text;
+        cut.erase(begin, text.find('\n', begin) + 1 - begin);
+        const bool is_cookie = text.compare(begin, 6, "cookie") == 0;
+        const auto parsed = ntp_shim::parse_state(cut);
+        CHECK(std::holds_alternative<NtsClientState>(parsed) == is_cookie);
+        auto changed = text;
+        changed[begin] = changed[begin] == 'X' ? 'Y' : 'X';
+        const auto wrong = ntp_shim::parse_state(changed);
+        REQUIRE(std::holds_alternative<std::string>(wrong));
+        CHECK(std::get<std::string>(wrong).find(key.substr(0, 8)) == std::string::npos);
+        ++lines;
+    }
+    CHECK(lines == 10);
+}
+
+TEST_CASE("keys of another size and cookies of none are refused")
+{
+    const auto broken = [](const std::string& from, const std::string& to) {
+        auto text = write_state(state());
+        text.replace(text.find(from), from.size(), to);
+        return std::holds_alternative<std::string>(ntp_shim::parse_state(text));
+    };
+    CHECK(broken("aead 15", "aead 17"));
+    CHECK(broken("aead 15", "aead 99"));
+    CHECK(broken("cookie ", "cookie 00"));
+    CHECK(broken("cookie ", "cookie G"));
+    CHECK(broken("1123", "70000"));
+}
+
+TEST_SUITE_END();
