@@ -175,6 +175,13 @@ public:
     /// Its keys are being renewed by an exchange that nothing else may cross: send() says congested until on_rekeyed.
     /// What can wait with its hold corrected should wait; only an SSH channel ever says so.
     [[nodiscard]] virtual bool rekeying() const noexcept { return false; }
+    /// Fills `out` with key material that both ends, and nobody else, derive from this channel (RFC 5705, RFC 8446
+    /// section 7.5). False where the carrier has no such thing.
+    [[nodiscard]] virtual bool export_keys(const std::string& /*label*/, std::span<const std::byte> /*context*/,
+                                           std::span<std::byte> /*out*/)
+    {
+        return false;
+    }
 };
 
 /// Hears from channels, from the event loop only. Outlives its connectors, listeners, attempts and channels.

@@ -197,6 +197,18 @@ bool TlsEngine::send(std::span<const std::byte> plain)
     return result == 1;
 }
 
+bool TlsEngine::export_keys(const std::string& label, std::span<const std::byte> context, std::span<std::byte> out)
+{
+    const State& state = *state_;
+    if (state.state != EngineState::established && state.state != EngineState::ended) {
+        return false;
+    }
+    forget_library_errors();
+    return SSL_export_keying_material(state.session.get(), reinterpret_cast<unsigned char*>(out.data()), out.size(),
+                                      label.data(), label.size(),
+                                      reinterpret_cast<const unsigned char*>(context.data()), context.size(), 1) == 1;
+}
+
 void TlsEngine::shutdown()
 {
     State& state = *state_;

@@ -45,6 +45,9 @@ public:
     [[nodiscard]] std::optional<std::span<const std::byte>> next_record();
     /// Seals `plain` (1..16384 octets) as one record. False unless established or ended.
     [[nodiscard]] bool send(std::span<const std::byte> plain);
+    /// RFC 5705 with a context value. False before established.
+    [[nodiscard]] bool export_keys(const std::string& label, std::span<const std::byte> context,
+                                   std::span<std::byte> out);
     /// Writes close_notify; sending ends here.
     void shutdown();
 

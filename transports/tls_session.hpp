@@ -54,6 +54,11 @@ public:
     void close(CloseReason why) override;
     [[nodiscard]] const PeerIdentity& peer() const noexcept override { return peer_; }
     [[nodiscard]] std::uint64_t number() const noexcept override { return number_; }
+    [[nodiscard]] bool export_keys(const std::string& label, std::span<const std::byte> context,
+                                   std::span<std::byte> out) override
+    {
+        return engine_->export_keys(label, context, out);
+    }
 
 private:
     enum class State : std::uint8_t { handshaking, open, closing };
