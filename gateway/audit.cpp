@@ -37,6 +37,8 @@ bool is_folded(AuditEvent event) noexcept
     case AuditEvent::oversize_dropped:
     case AuditEvent::limit_reached:
     case AuditEvent::rekeyed:
+    case AuditEvent::ke_succeeded:
+    case AuditEvent::ke_failed:
         return true;
     case AuditEvent::started:
     case AuditEvent::stopped:
@@ -45,6 +47,7 @@ bool is_folded(AuditEvent event) noexcept
     case AuditEvent::privileges_dropped:
     case AuditEvent::key_loaded:
     case AuditEvent::key_destroyed:
+    case AuditEvent::mirror_invalid:
     case AuditEvent::profile_claim:
     case AuditEvent::chain_restarted:
         return false;
@@ -68,6 +71,7 @@ std::string_view requirement(AuditEvent event) noexcept
         return "FMT_MTD.1/CryptoKeys";
     case AuditEvent::key_destroyed:
         return "FCS_CKM.4";
+    case AuditEvent::mirror_invalid:
     case AuditEvent::privileges_dropped:
         return "";
     case AuditEvent::channel_opened:
@@ -75,6 +79,8 @@ std::string_view requirement(AuditEvent event) noexcept
     case AuditEvent::channel_failed:
     case AuditEvent::oversize_dropped:
     case AuditEvent::limit_reached:
+    case AuditEvent::ke_succeeded:
+    case AuditEvent::ke_failed:
         return "FTP_ITC.1";
     case AuditEvent::rekeyed:
         return "FCS_SSHC_EXT.1, FCS_SSHS_EXT.1";
@@ -153,6 +159,12 @@ std::string_view name(AuditEvent event) noexcept
         return "oversize_dropped";
     case AuditEvent::limit_reached:
         return "limit_reached";
+    case AuditEvent::ke_succeeded:
+        return "ke_succeeded";
+    case AuditEvent::ke_failed:
+        return "ke_failed";
+    case AuditEvent::mirror_invalid:
+        return "mirror_invalid";
     case AuditEvent::key_loaded:
         return "key_loaded";
     case AuditEvent::key_destroyed:

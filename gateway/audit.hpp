@@ -33,6 +33,9 @@ enum class AuditEvent : std::uint8_t {
     key_loaded,
     key_destroyed,
     rekeyed,
+    ke_succeeded,
+    ke_failed,
+    mirror_invalid,
     profile_claim,
     chain_restarted,
 };

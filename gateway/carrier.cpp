@@ -82,8 +82,9 @@ Carrier::Made Carrier::make(const Tunnel& tunnel)
     case ChannelKind::ssh:
         return make_ssh_carrier(tunnel);
     case ChannelKind::mac:
-    case ChannelKind::nts:
         break;
+    case ChannelKind::nts:
+        return make_with_context<TlsCarrier>(tunnel); // of its key establishment
     }
     // The loader refuses these by name before anybody gets here.
     return std::vector<CarrierProblem>{{"channel", "", std::string{name(tunnel.channel)} + " is not in this version"}};

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/check_mac.hpp"
+#include "gateway/check_nts.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/profile.hpp"
 
@@ -48,6 +49,9 @@ std::string upstream_text(const Upstream& upstream)
 {
     if (const auto* daemon = std::get_if<DaemonUpstream>(&upstream)) {
         return daemon->address.text();
+    }
+    if (const auto* mirror = std::get_if<MirrorUpstream>(&upstream)) {
+        return "mirror of " + mirror->address.text();
     }
     const auto& clock = std::get<ClockUpstream>(upstream);
     return fmt::format("clock, stratum {}{}", clock.stratum, clock.free_running ? ", free-running" : "");
@@ -155,8 +159,11 @@ Json tunnel_json(const Tunnel& tunnel)
         result["listen"] = Json::array({"stdio"});
     } else if (tunnel.channel == ChannelKind::ssh) {
         result["ssh"] = ssh_json(tunnel);
-    } else if (tunnel.channel != ChannelKind::mac) {
+    } else if (has_tls(tunnel)) {
         result["tls"] = tls_json(tunnel);
+    }
+    if (tunnel.nts) {
+        result["nts"] = nts_json(tunnel);
     }
     if (tunnel.mac) {
         result["mac"] = mac_json(tunnel);
@@ -216,7 +223,7 @@ void print_peers(const Tunnel& tunnel, std::ostream& out)
     if (tunnel.channel == ChannelKind::ssh) {
         return;
     }
-    if (tunnel.channel == ChannelKind::mac) {
+    if (tunnel.channel == ChannelKind::mac || tunnel.channel == ChannelKind::nts) {
         const auto clients = texts(tunnel.clients);
         line(out, "clients", clients.empty() ? "everybody" : fmt::format("{}", fmt::join(clients, ", ")));
     } else {
@@ -272,8 +279,13 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
     line(out, "channel",
          fmt::format("{}{}", name(tunnel.channel),
                      tunnel.channel_chosen ? fmt::format(" (chosen by profile {})", config.profile) : std::string{}));
-    if (tunnel.channel != ChannelKind::mac) {
+    if (tunnel.channel != ChannelKind::mac && tunnel.channel != ChannelKind::nts) {
         line(out, "framing", name(tunnel.framing));
+    }
+    if (tunnel.nts) {
+        for (const auto& [key, text] : nts_lines(tunnel)) {
+            line(out, key, text);
+        }
     }
     line(out, "claim", tunnel.claim);
     line(out, "listen", tunnel.stdio ? "stdio" : fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
@@ -289,7 +301,7 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
     }
     if (tunnel.channel == ChannelKind::ssh) {
         print_ssh(tunnel, out);
-    } else if (tunnel.channel != ChannelKind::mac) {
+    } else if (has_tls(tunnel)) {
         print_tls(tunnel, out);
     }
 }

@@ -15,6 +15,7 @@
 #include "gateway/config.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/keygen_mac.hpp"
+#include "gateway/keygen_nts.hpp"
 #include "gateway/program.hpp"
 #include "gateway/query.hpp"
 #include "gateway/stdio.hpp"
@@ -40,6 +41,7 @@ struct Arguments {
     MacKeyRequest mac_key;
     transports::TrialSshKeys ssh_keys;
     std::vector<std::string> ssh_names;
+    NtsKeyRequest nts_keys;
 };
 
 struct UrlOption {
@@ -227,6 +229,7 @@ struct CommandLine {
     CLI::App* keygen_mac = nullptr;
     CLI::App* keygen_ssh = nullptr;
     CLI::App* stdio = nullptr;
+    CLI::App* keygen_nts = nullptr;
     CLI::App* version = nullptr;
 
     CommandLine()
@@ -250,7 +253,7 @@ private:
     void add_query()
     {
         query = app.add_subcommand("query", "ask the time through a channel, and print offset and delay");
-        query->add_option("url", arguments.url, "tls://HOST[:PORT], dtls://HOST[:PORT] or ntp://HOST[:PORT]");
+        query->add_option("url", arguments.url, "tls:// dtls:// mac:// nts:// or ntp://HOST[:PORT]");
         query->add_option("-c,--config", arguments.file, "configuration file");
         query->add_option("--tunnel", arguments.tunnel, "a client tunnel of that file");
         query->add_option("-n", arguments.samples, "samples (4)")->check(CLI::Range(1U, 1000U));
@@ -282,6 +285,11 @@ private:
                                "AES128 (the default), AES256, SHA256, SHA384, SHA512 or SHA1");
         keygen_mac->add_option("--format", arguments.mac_key.format,
                                "chrony (the default) or ntp, for ntpd and NTPsec");
+        keygen_nts = keygen->add_subcommand("nts", "cookie keys of an NTS front, or the seed of a ratchet");
+        keygen_nts->add_option("--out", arguments.nts_keys.directory, "directory, made when missing")->required();
+        keygen_nts->add_option("--form", arguments.nts_keys.form,
+                               "keys (the default: nts.keys), chrony (ntskeys) or ratchet (nts.seed)");
+        keygen_nts->add_option("--period", arguments.nts_keys.period, "of a ratchet (24h)");
     }
 
     void add_short_forms()
@@ -326,6 +334,9 @@ int dispatch(CommandLine& line)
     }
     if (line.keygen_pki->parsed()) {
         return run_keygen_pki(arguments);
+    }
+    if (line.keygen_nts->parsed()) {
+        return write_nts_keys(arguments.nts_keys, std::cout, std::cerr);
     }
     if (line.keygen_mac->parsed()) {
         return write_mac_key(arguments.mac_key, std::cout, std::cerr);

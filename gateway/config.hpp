@@ -17,6 +17,7 @@
 #include <netinet/in.h>
 #include <sys/types.h>
 
+#include "gateway/nts_settings.hpp"
 #include "ntp-shim/key_file.hpp"
 #include "ntp-shim/mac_seal.hpp"
 #include "transports/ssh_context.hpp"
@@ -90,7 +91,12 @@ struct ClockUpstream {
     std::uint8_t stratum = 10;
     bool free_running = false;
 };
-using Upstream = std::variant<DaemonUpstream, ClockUpstream>;
+/// The system clock, as long as the daemon that disciplines it agrees.
+struct MirrorUpstream {
+    SocketAddress address;
+    milliseconds max_offset{1};
+};
+using Upstream = std::variant<DaemonUpstream, ClockUpstream, MirrorUpstream>;
 
 /// What `check` and the log may show of a loaded key.
 struct KeySummary {
@@ -127,10 +133,12 @@ struct Tunnel {
     Limits limits; // the process's, lowered by the tunnel
     transports::TlsSettings tls;
     transports::SshSettings ssh;
-    bool stdio = false;             // server role under ssh: serves standard input and output, and listens nowhere
-    std::string server_name;        // client role; empty = each target's own host
-    std::optional<MacSettings> mac; // channel mac, or the inner seal of another
-    std::uint16_t source_port = 0;  // channel mac, client role; 0 = random for each request
+    bool stdio = false;                   // server role under ssh: serves standard input and output, and listens nowhere
+    std::string server_name;              // client role; empty = each target's own host
+    std::optional<MacSettings> mac;       // channel mac, or the inner seal of another
+    std::optional<NtsSettings> nts;       // channel nts
+    std::vector<SocketAddress> ke_listen; // channel nts, server role: where keys are established, over TCP
+    std::uint16_t source_port = 0;        // channels mac and nts, client role; 0 = random for each request
     bool forward_kod = false;
     bool forward_unsynchronised = false;
     std::string claim; // what carries the claim, as printed by `check`

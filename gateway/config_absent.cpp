@@ -19,7 +19,6 @@ struct Absent {
     std::string_view instead;
 };
 
-constexpr std::string_view kTls = "this version carries tls, dtls, ssh and mac";
 constexpr std::string_view kModern = "this version has modern, or the path of a profile file";
 
 constexpr std::array kAbsent = {
@@ -37,9 +36,6 @@ constexpr std::array kAbsent = {
     Absent{"profile", "ndcpp-4.0-cnsa1", "", "profile {}", kModern},
     Absent{"profile", "compat", "", "profile {}", kModern},
     Absent{"profile", "lab", "", "profile {}", kModern},
-    Absent{"tunnels.channel", "nts", "", "channel {}", kTls},
-    Absent{"tunnels.nts", "", "", "the block nts:", kTls},
-    Absent{"tunnels.upstream.mirror", "", "", "upstream mirror", "expected an address, or clock"},
     Absent{"tunnels.timing.correct-excess", "true", "", "correct-excess", "expected false"},
     Absent{"tunnels.tls.ocsp", "staple", "", "ocsp {}", "expected none; see crl and revocation"},
     Absent{"tunnels.tls.ocsp", "fetch", "", "ocsp {}", "expected none; see crl and revocation"},

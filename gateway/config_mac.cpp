@@ -157,7 +157,7 @@ void read_source_port(const Value& value, Report& report, Tunnel& tunnel)
     if (!value) {
         return;
     }
-    if (tunnel.channel != ChannelKind::mac) {
+    if (tunnel.channel != ChannelKind::mac && tunnel.channel != ChannelKind::nts) {
         report.error(value.place(), fmt::format("belongs to channels mac and nts (expected no source-port under {})",
                                                 name(tunnel.channel)));
         return;

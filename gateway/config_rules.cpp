@@ -23,14 +23,25 @@ struct Listener {
     const TunnelDraft* tunnel{};
     SocketAddress address;
     Place place;
+    bool udp = false;
 };
+
+bool listens_on_udp(const Tunnel& tunnel) noexcept
+{
+    return tunnel.role == Role::client || tunnel.channel == ChannelKind::dtls || tunnel.channel == ChannelKind::mac ||
+           tunnel.channel == ChannelKind::nts;
+}
 
 std::vector<Listener> listeners_of(const std::vector<TunnelDraft>& tunnels)
 {
     std::vector<Listener> listeners;
     for (const auto& draft : tunnels) {
         for (std::size_t at = 0; draft.has_role && at < draft.tunnel.listen.size(); ++at) {
-            listeners.push_back({&draft, draft.tunnel.listen[at], draft.listen_places[at]});
+            listeners.push_back(
+                {&draft, draft.tunnel.listen[at], draft.listen_places[at], listens_on_udp(draft.tunnel)});
+        }
+        for (std::size_t at = 0; at < draft.tunnel.ke_listen.size(); ++at) {
+            listeners.push_back({&draft, draft.tunnel.ke_listen[at], draft.ke_listen_places[at], false});
         }
     }
     return listeners;
@@ -50,17 +61,11 @@ void check_names(const std::vector<TunnelDraft>& tunnels, Report& report)
     }
 }
 
-bool listens_on_udp(const Tunnel& tunnel) noexcept
-{
-    return tunnel.role == Role::client || tunnel.channel == ChannelKind::dtls || tunnel.channel == ChannelKind::mac;
-}
-
 void check_clashes(const std::vector<Listener>& listeners, Report& report)
 {
     for (auto later = listeners.begin(); later != listeners.end(); ++later) {
         const auto first = std::find_if(listeners.begin(), later, [&](const Listener& other) {
-            return listens_on_udp(other.tunnel->tunnel) == listens_on_udp(later->tunnel->tunnel) &&
-                   clash(other.address, later->address);
+            return other.udp == later->udp && clash(other.address, later->address);
         });
         if (first != later) {
             report.error(later->place, fmt::format("{} clashes with {} of tunnel {} at {} (expected another address or "
@@ -106,12 +111,14 @@ bool reaches(const SocketAddress& address, const Listener& listener)
 void check_upstream(const TunnelDraft& draft, const std::vector<Listener>& listeners, Report& report)
 {
     const auto* daemon = draft.tunnel.upstream ? std::get_if<DaemonUpstream>(&*draft.tunnel.upstream) : nullptr;
-    if (daemon == nullptr) {
+    const auto* mirror = draft.tunnel.upstream ? std::get_if<MirrorUpstream>(&*draft.tunnel.upstream) : nullptr;
+    if (daemon == nullptr && mirror == nullptr) {
         return;
     }
-    const auto text = daemon->address.text();
+    const auto& address = daemon != nullptr ? daemon->address : mirror->address;
+    const auto text = address.text();
     for (const auto& listener : listeners) {
-        if (listens_on_udp(listener.tunnel->tunnel) && reaches(daemon->address, listener)) {
+        if (listener.udp && reaches(address, listener)) {
             report.error(draft.upstream_place,
                          fmt::format("{} is where tunnel {} listens, at {}: a loop (expected the "
                                      "NTP daemon)",
@@ -119,10 +126,15 @@ void check_upstream(const TunnelDraft& draft, const std::vector<Listener>& liste
             return;
         }
     }
-    if (locality_of(daemon->address) == Locality::local) {
+    if (locality_of(address) == Locality::local) {
         return;
     }
-    if (draft.tunnel.upstream_unprotected) {
+    if (mirror != nullptr) {
+        report.error(draft.upstream_place,
+                     fmt::format("{} is not an address of this host, whose clock a mirror answers "
+                                 "from (expected a local address)",
+                                 text));
+    } else if (draft.tunnel.upstream_unprotected) {
         report.warning(draft.upstream_place, fmt::format("{} is asked in the clear (upstream-unprotected)", text));
     } else {
         report.error(draft.upstream_place, fmt::format("{} is not an address of this host (expected a local address, "
@@ -138,7 +150,10 @@ void check_targets(const TunnelDraft& draft, const std::vector<Listener>& listen
         const auto address = numeric_host(target.host, target.port);
         const auto own = std::find_if(listeners.begin(), listeners.end(), [&](const Listener& listener) {
             return address && listener.tunnel->tunnel.role == Role::server &&
-                   listener.tunnel->tunnel.channel == draft.tunnel.channel && reaches(*address, listener);
+                   listener.tunnel->tunnel.channel == draft.tunnel.channel &&
+                   listener.udp ==
+                       (draft.tunnel.channel == ChannelKind::dtls || draft.tunnel.channel == ChannelKind::mac) &&
+                   reaches(*address, listener);
         });
         if (own != listeners.end()) {
             report.error(draft.connect_places[at],
@@ -239,6 +254,10 @@ void try_carrier(const TunnelDraft& draft, Report& report)
     }
     if (draft.tunnel.stdio) {
         return; // sshd has the files
+    }
+    if (draft.tunnel.channel == ChannelKind::nts && draft.tunnel.role == Role::server &&
+        draft.tunnel.ke_listen.empty()) {
+        return; // it has no certificate
     }
     const auto made = Carrier::make(draft.tunnel);
     const auto place = [&](const CarrierProblem& problem) {

@@ -19,6 +19,7 @@ using transports::ClientCertificate;
 using transports::Revocation;
 
 constexpr std::string_view kAlpn = "ntpgate/1";
+constexpr std::string_view kNtsAlpn = "ntske/1"; // RFC 8915 section 4
 constexpr std::array<std::string_view, 5> kIdentityForms = {"DNS:", "IP:", "URI:", "EMAIL:", "SPKI-SHA256:"};
 enum class Ocsp : std::uint8_t { none, staple, fetch };
 constexpr std::array<Choice<Ocsp>, 3> kOcspWords{
@@ -67,7 +68,10 @@ public:
         }
         settings_.role = is(Role::server) ? transports::TlsRole::server : transports::TlsRole::client;
         settings_.datagrams = draft_.tunnel.channel == ChannelKind::dtls;
-        if (draft_.tunnel.framing == Framing::v1) {
+        if (is_nts()) {
+            settings_.alpn = std::string{kNtsAlpn};
+            settings_.client_certificate = ClientCertificate::none; // the world may ask
+        } else if (draft_.tunnel.framing == Framing::v1) {
             settings_.alpn = std::string{kAlpn};
         }
         read_files();
@@ -84,6 +88,8 @@ public:
 
 private:
     [[nodiscard]] bool is(Role role) const noexcept { return draft_.has_role && draft_.tunnel.role == role; }
+
+    [[nodiscard]] bool is_nts() const noexcept { return draft_.tunnel.channel == ChannelKind::nts; }
 
     [[nodiscard]] Place place(std::string_view key) const
     {
@@ -272,6 +278,9 @@ private:
         if (settings_.datagrams) {
             policy.versions = context_.profile.dtls.versions;
             policy.suites = context_.profile.dtls.suites;
+        }
+        if (is_nts()) { // RFC 8915 section 3
+            std::erase_if(policy.versions, [](const std::string& version) { return version != "TLS1.3"; });
         }
         return policy;
     }

@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint16_t kTlsPort = 4461;
 constexpr std::uint16_t kNtpPort = 123;
 constexpr std::uint16_t kSshPort = 22;
+constexpr std::uint16_t kNtsPort = 4460;
 constexpr std::size_t kMaxName = 64;
 
 constexpr std::array<Choice<Role>, 2> kRoleWords{{{"client", Role::client}, {"server", Role::server}}};
@@ -110,9 +111,7 @@ private:
         }
     }
 
-    // Written, or chosen by the profile's order among what the tunnel's blocks could be (design 10). Of those only
-    // tls:, dtls: and ssh: are in this version; the blocks of other channels are refused, by name, before anything is
-    // chosen.
+    // Written, or chosen by the profile's order among what the tunnel's blocks could be (design 10).
     void read_channel()
     {
         const auto channel = section_.find("channel");
@@ -122,7 +121,8 @@ private:
             return;
         }
         const auto read = read_choice(channel, report_, std::span<const Choice<ChannelKind>>{kChannelWords});
-        if (read == ChannelKind::dtls || read == ChannelKind::ssh || read == ChannelKind::mac) {
+        if (read == ChannelKind::dtls || read == ChannelKind::ssh || read == ChannelKind::mac ||
+            read == ChannelKind::nts) {
             draft_.tunnel.channel = *read;
         }
         const auto taken = draft_.tunnel.channel;
@@ -130,7 +130,8 @@ private:
         if (taken != ChannelKind::tls && draft_.tunnel.framing == Framing::raw) {
             report_.error(section_.place("framing"),
                           fmt::format("raw belongs to channel tls (expected {} under {})",
-                                      taken == ChannelKind::mac ? "none" : "v1", name(taken)));
+                                      taken == ChannelKind::mac || taken == ChannelKind::nts ? "none" : "v1",
+                                      name(taken)));
         }
     }
 
@@ -138,11 +139,13 @@ private:
     {
         const auto& order = context_.profile.order;
         const bool has_tls = section_.has("tls");
-        const bool only_mac = section_.has("mac") && !has_tls && !section_.has("ssh") && !section_.has("nts");
+        const bool has_nts = section_.has("nts");
+        const bool only_mac = section_.has("mac") && !has_tls && !section_.has("ssh") && !has_nts;
         const auto by_tls = choose_channel(section_.find("tls"), draft_.tunnel.framing, context_.profile);
         const auto tls_channel = by_tls.value_or(ChannelKind::tls);
         const auto chosen = std::find_if(order.begin(), order.end(), [&](ChannelKind candidate) {
-            return (has_tls && by_tls.has_value() && candidate == tls_channel) ||
+            return (candidate == ChannelKind::nts && has_nts) ||
+                   (has_tls && !has_nts && by_tls.has_value() && candidate == tls_channel) ||
                    (candidate == ChannelKind::ssh && section_.has("ssh")) ||
                    (candidate == ChannelKind::mac && only_mac);
         });
@@ -153,22 +156,25 @@ private:
             other_channel_ = *chosen == ChannelKind::ssh || *chosen == ChannelKind::mac;
             return;
         }
-        if (has_tls || section_.has("ssh") || only_mac) {
+        if (has_tls || section_.has("ssh") || has_nts || only_mac) {
             report_.error(draft_.place, fmt::format("profile {} has no channel for the block {}: that is in this "
                                                     "version",
                                                     context_.profile.name,
-                                                    has_tls    ? "tls"
+                                                    has_nts    ? "nts"
+                                                    : has_tls  ? "tls"
                                                     : only_mac ? "mac"
                                                                : "ssh"));
-        } else if (!section_.has("nts")) {
-            missing("channel", "tls, dtls, ssh or mac, or a block tls:, ssh: or mac: for the profile to choose by");
+        } else {
+            missing("channel", "tls, dtls, ssh, mac or nts, or a block tls:, ssh:, nts: or mac: for the profile to "
+                               "choose by");
         }
     }
 
     void read_listen()
     {
         constexpr std::string_view kForm = "ADDRESS:PORT, such as 127.0.0.2:123 or \"[::1]:123\"";
-        if (!section_.has("listen")) {
+        const bool may_be_absent = is(Role::server) && is_nts(); // key establishment only
+        if (!section_.has("listen") && !may_be_absent) {
             missing("listen", kForm);
         }
         for (const auto& entry : read_list(section_.find("listen"), report_, ListForm::list_or_one)) {
@@ -193,7 +199,10 @@ private:
     [[nodiscard]] std::uint16_t default_port() const noexcept
     {
         const auto channel = draft_.tunnel.channel;
-        return channel == ChannelKind::ssh ? kSshPort : channel == ChannelKind::mac ? kNtpPort : kTlsPort;
+        return channel == ChannelKind::ssh   ? kSshPort
+               : channel == ChannelKind::mac ? kNtpPort
+               : channel == ChannelKind::nts ? kNtsPort
+                                             : kTlsPort;
     }
 
     void take_stdio(const Value& entry)
@@ -210,7 +219,7 @@ private:
             for (const auto* key : {"connect", "source-port", "forward-kod", "forward-unsynchronised"}) {
                 refuse_other_role(section_, key, Role::client, report_);
             }
-            if (draft_.tunnel.channel == ChannelKind::mac) {
+            if (draft_.tunnel.channel == ChannelKind::mac || is_nts()) {
                 read_clients(); // nobody connects: whoever sends a datagram asks
             } else {
                 refuse_other_role(section_, "clients", Role::client, report_);
@@ -280,7 +289,8 @@ private:
         constexpr std::string_view kForm = "the NTP daemon's ADDRESS:PORT, or clock";
         const auto upstream = section_.find("upstream");
         draft_.upstream_place = section_.place("upstream");
-        if (is(Role::server) && !section_.has("upstream")) {
+        const bool may_be_absent = is_nts() && !section_.has("listen");
+        if (is(Role::server) && !section_.has("upstream") && !may_be_absent) {
             missing("upstream", kForm);
         }
         if (upstream && upstream.node->kind == YamlNode::Kind::map) {
@@ -318,7 +328,7 @@ private:
     {
         Section forms{upstream, report_};
         const auto clock = forms.find("clock");
-        (void)forms.find("mirror"); // refused by name where the section is read
+        const auto mirror = forms.find("mirror");
         if (clock) {
             Section keys{clock, report_};
             ClockUpstream settings;
@@ -329,15 +339,58 @@ private:
             }
             keys.finish();
             draft_.tunnel.upstream = settings;
+        } else if (mirror) {
+            read_mirror(forms, mirror);
         } else if (!forms.has("mirror") && !forms.has("clock")) {
-            report_.error(upstream.place(), "names no upstream (expected {clock: {...}})");
+            report_.error(upstream.place(), "names no upstream (expected {clock: {...}} or {mirror: ADDRESS:PORT})");
         }
         forms.finish();
     }
 
+    void read_mirror(Section& forms, const Value& mirror)
+    {
+        constexpr std::string_view kForm = "ADDRESS:PORT of the NTP daemon on this host";
+        const auto text = read_text(mirror, report_, kForm);
+        MirrorUpstream settings;
+        forms.duration("mirror-max-offset", {milliseconds{1}, milliseconds{1000}}, settings.max_offset);
+        const auto parsed = parse_socket_address(text.value_or("0.0.0.0:0"));
+        const auto* address = std::get_if<SocketAddress>(&parsed);
+        if (text && (address == nullptr || address->port() == 0 || address->is_any())) {
+            report_.error(mirror.place(), fmt::format("{} can not be asked (expected {})", shown(*text), kForm));
+        } else if (text) {
+            settings.address = *address;
+            draft_.tunnel.upstream = settings;
+        }
+    }
+
+    [[nodiscard]] bool is_nts() const noexcept { return draft_.tunnel.channel == ChannelKind::nts; }
+
+    void read_nts_blocks()
+    {
+        read_nts(section_.find("nts"), context_, draft_);
+        const auto tls = section_.find("tls");
+        draft_.tls_place = section_.place("tls");
+        // A server that only answers NTP needs no certificate: its keys come from the file that it shares.
+        if (tls || is(Role::client) || !draft_.tunnel.ke_listen.empty()) {
+            read_tls(tls, context_, draft_);
+        }
+        for (const auto* other : {"mac", "dtls", "ssh"}) {
+            if (const auto block = section_.find(other)) {
+                report_.error(block.place(), fmt::format("has no use under channel nts (expected no {})", other));
+            }
+        }
+    }
+
     void read_blocks()
     {
-        (void)section_.find("nts"); // refused by name where the section is read
+        if (is_nts()) {
+            read_nts_blocks();
+            return;
+        }
+        if (const auto nts = section_.find("nts")) {
+            report_.error(nts.place(), fmt::format("belongs to channel nts (this tunnel's channel is {})",
+                                                   name(draft_.tunnel.channel)));
+        }
         const auto tls = section_.find("tls");
         draft_.tls_place = section_.place("tls");
         // Under a channel of another kind nothing more can be said of the block than what it holds.

@@ -34,6 +34,7 @@ struct TunnelDraft {
     Place upstream_place;
     std::vector<Place> listen_places; // one for each of tunnel.listen
     std::vector<Place> connect_places;
+    std::vector<Place> ke_listen_places; // one for each of tunnel.ke_listen
     Place tls_place;
     std::map<std::string, Place, std::less<>> tls_places; // by key of the tls block, or under ssh of that one
 };
@@ -55,6 +56,9 @@ void read_timing(const Value& block, Report& report, TunnelDraft& draft);
 
 /// The `mac:` block, of channel mac or as the inner seal of another; `draft` knows its role and channel.
 void read_mac(const Value& block, const LoadContext& context, TunnelDraft& draft);
+/// The `nts:` block of channel nts; `draft` knows its role and listeners.
+void read_nts(const Value& block, const LoadContext& context, TunnelDraft& draft);
+
 /// `source-port` of a client role.
 void read_source_port(const Value& value, Report& report, Tunnel& tunnel);
 /// The `ssh:` block; `draft` knows its role, and whether it listens on stdio.

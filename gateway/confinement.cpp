@@ -210,6 +210,18 @@ Reach reach_of(const Config& config)
             read(tunnel.mac->keys); // again when it changes
         }
     }
+    for (const Tunnel& tunnel : config.tunnels) {
+        if (tunnel.nts && tunnel.nts->state) {
+            reach.write.push_back(std::filesystem::absolute(*tunnel.nts->state));
+        }
+        if (tunnel.nts && !tunnel.nts->keys.empty()) {
+            const bool writes = tunnel.nts->rotate.count() != 0 || tunnel.nts->source == NtsKeySource::ratchet;
+            read(tunnel.nts->keys);
+            if (writes) {
+                reach.write.push_back(std::filesystem::absolute(tunnel.nts->keys).parent_path());
+            }
+        }
+    }
     if (config.audit.file) {
         reach.write.push_back(std::filesystem::absolute(*config.audit.file).parent_path());
     }

@@ -53,6 +53,7 @@ DatagramClient::DatagramClient(Services services, const Tunnel& tunnel, std::uni
 
 void DatagramClient::start()
 {
+    sealing_->on_stale([this] { routes_.renew(); });
     routes_.start();
 }
 
@@ -181,7 +182,7 @@ void DatagramClient::take_drop(const ntp_shim::Drop& drop)
         take_kiss(drop.kiss);
         return;
     }
-    if (drop.reason == DropReason::no_key) {
+    if (drop.reason == DropReason::no_key || drop.reason == DropReason::no_cookie) {
         routes_.renew();
     }
     // One word for the log of why nothing comes; the counters have them all.

@@ -41,12 +41,30 @@ DatagramServer::DatagramServer(Services services, const Tunnel& tunnel, std::uni
 
 std::optional<std::string> DatagramServer::bind()
 {
+    if (auto error = front_.bind()) {
+        return error;
+    }
+    if (auto error = sealing_->bind(front_.addresses())) {
+        return error;
+    }
+    if (!tunnel_.upstream) {
+        return std::nullopt; // key establishment only
+    }
     auto upstream = make_upstream(services_, *tunnel_.upstream, *this);
     if (auto* error = std::get_if<std::string>(&upstream)) {
         return "tunnel " + tunnel_.name + ": upstream: " + *error;
     }
     upstream_ = std::move(std::get<std::unique_ptr<UpstreamLink>>(upstream));
-    return front_.bind();
+    return std::nullopt;
+}
+
+std::vector<std::string> DatagramServer::addresses() const
+{
+    auto out = front_.addresses();
+    for (auto& address : sealing_->addresses()) {
+        out.push_back(std::move(address));
+    }
+    return out;
 }
 
 void DatagramServer::on_refused_request(DropReason reason)
@@ -146,6 +164,7 @@ void DatagramServer::drain()
 {
     draining_ = true;
     front_.stop();
+    sealing_->drain();
     turn_end_.request();
 }
 
@@ -153,6 +172,7 @@ nlohmann::ordered_json DatagramServer::counters() const
 {
     nlohmann::ordered_json out = counters_json(counters_, events_.counters());
     out["refusals-told"] = refusals_told_;
+    sealing_->count(out);
     return out;
 }
 

@@ -26,7 +26,7 @@ public:
     DatagramServer(Services services, const Tunnel& tunnel, std::unique_ptr<ServerSealing> sealing);
 
     [[nodiscard]] std::optional<std::string> bind() override;
-    [[nodiscard]] std::vector<std::string> addresses() const override { return front_.addresses(); }
+    [[nodiscard]] std::vector<std::string> addresses() const override;
     [[nodiscard]] const Tunnel& tunnel() const noexcept override { return tunnel_; }
     void reload() override { sealing_->reload(); }
     void drain() override;

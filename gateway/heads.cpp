@@ -6,6 +6,7 @@
 #include "gateway/datagram_client.hpp"
 #include "gateway/datagram_server.hpp"
 #include "gateway/mac_sealing.hpp"
+#include "gateway/nts_sealing.hpp"
 #include "gateway/server_head.hpp"
 
 namespace gateway {
@@ -27,7 +28,7 @@ std::unique_ptr<Part> part(std::variant<std::unique_ptr<Part>, Problems> made, P
 
 bool is_on_datagrams(const Tunnel& tunnel) noexcept
 {
-    return tunnel.channel == ChannelKind::mac;
+    return tunnel.channel == ChannelKind::mac || tunnel.channel == ChannelKind::nts;
 }
 
 } // namespace
@@ -39,6 +40,8 @@ std::variant<std::unique_ptr<ClientRole>, Problems> make_client_role(Services se
     std::unique_ptr<ClientSealing> sealing;
     if (tunnel.mac) {
         sealing = part(make_mac_client_sealing(services, tunnel), problems);
+    } else if (tunnel.nts) {
+        sealing = part(make_nts_client_sealing(services, tunnel), problems);
     }
     if (problems.empty() && is_on_datagrams(tunnel)) {
         return std::make_unique<DatagramClient>(services, tunnel, std::move(sealing), sink);
@@ -57,6 +60,8 @@ std::variant<std::unique_ptr<ServerRole>, Problems> make_server_role(Services se
     std::unique_ptr<ServerSealing> sealing;
     if (tunnel.mac) {
         sealing = part(make_mac_server_sealing(services, tunnel), problems);
+    } else if (tunnel.nts) {
+        sealing = part(make_nts_server_sealing(services, tunnel), problems);
     }
     if (problems.empty() && is_on_datagrams(tunnel)) {
         return std::make_unique<DatagramServer>(services, tunnel, std::move(sealing));

@@ -38,7 +38,8 @@ std::uint64_t descriptors_needed(const Config& config)
         const std::uint64_t own = tunnel.channel == ChannelKind::ssh ? 2 : 1;
         each = std::max(each, tunnel.role == Role::server && !tunnel.stdio ? own : 0);
         needed += tunnel.listen.size() + own * ClientChannels::kMaxRawChannels;
-        needed += tunnel.role == Role::client && tunnel.channel == ChannelKind::mac ? DatagramClient::kMaxSockets : 0;
+        const bool asks = tunnel.channel == ChannelKind::mac || tunnel.channel == ChannelKind::nts;
+        needed += tunnel.role == Role::client && asks ? DatagramClient::kMaxSockets : 0;
     }
     needed += each * config.limits.channels + (each > 1 ? config.limits.half_open : 0);
     return needed;

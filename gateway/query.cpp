@@ -86,7 +86,9 @@ private:
 class TunnelAsking final : public Asking, private ReplySink {
 public:
     TunnelAsking(transports::Loop& loop, const Tunnel& tunnel, const QueryOptions& options)
-        : Asking{loop, options, tunnel.channel == ChannelKind::mac ? kPlainInterval : kFramedInterval},
+        : Asking{loop, options,
+                 tunnel.channel == ChannelKind::mac || tunnel.channel == ChannelKind::nts ? kPlainInterval
+                                                                                          : kFramedInterval},
           step_{tunnel.channel == ChannelKind::mac ? "exchange" : "handshake"}, targets_{tunnel.connect.size()}
     {
         report().channel = name(tunnel.channel);

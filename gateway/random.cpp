@@ -1,5 +1,6 @@
 #include "gateway/random.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -23,6 +24,16 @@ std::uint64_t Random::bits() noexcept
     const std::uint64_t out = pool_.at(left_);
     pool_.at(left_) = 0; // used once, kept nowhere
     return out;
+}
+
+void Random::fill(std::span<std::byte> octets) noexcept
+{
+    while (!octets.empty()) {
+        const std::uint64_t word = bits();
+        const auto part = octets.first(std::min(octets.size(), sizeof word));
+        std::ranges::copy(std::as_bytes(std::span{&word, 1}).first(part.size()), part.begin());
+        octets = octets.subspan(part.size());
+    }
 }
 
 double Random::fraction() noexcept

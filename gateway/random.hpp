@@ -4,13 +4,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace gateway {
 
 class Random {
 public:
     [[nodiscard]] std::uint64_t bits() noexcept; // ends the process when the kernel gives none
-    [[nodiscard]] double fraction() noexcept;    // 0 <= x < 1
+    void fill(std::span<std::byte> octets) noexcept;
+    [[nodiscard]] double fraction() noexcept; // 0 <= x < 1
 
 private:
     std::array<std::uint64_t, 64> pool_{};

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "gateway/config.hpp"
 #include "ntp-shim/seal.hpp"
@@ -37,6 +40,8 @@ public:
     virtual void find(const Target& target, Found found) = 0;
     /// One of the routes found last is the one that is asked from now on.
     virtual void use(const Route& route) = 0;
+    /// `stale` is called when what was found should be found again, while it may still be used.
+    virtual void on_stale(std::function<void()> /*stale*/) {}
 };
 
 class ServerSealing {
@@ -48,6 +53,16 @@ public:
 
     [[nodiscard]] virtual ntp_shim::ServerSeal& seal() noexcept = 0;
     virtual void reload() = 0;
+
+    // What stands beside the packets (key establishment); a seal without it has nothing to do here.
+    /// `asked_at`: where the tunnel's packets come, as bound. The error text.
+    [[nodiscard]] virtual std::optional<std::string> bind(const std::vector<std::string>& /*asked_at*/)
+    {
+        return std::nullopt;
+    }
+    [[nodiscard]] virtual std::vector<std::string> addresses() const { return {}; } // as bound
+    virtual void drain() {}
+    virtual void count(nlohmann::ordered_json& /*counters*/) const {}
 };
 
 } // namespace gateway

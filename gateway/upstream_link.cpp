@@ -5,6 +5,7 @@
 
 #include <sys/timex.h>
 
+#include "gateway/mirror_link.hpp"
 #include "ntp-shim/clock_reply.hpp"
 #include "transports/udp.hpp"
 
@@ -91,6 +92,9 @@ std::variant<std::unique_ptr<UpstreamLink>, std::string> make_upstream(Services 
 {
     if (const auto* clock = std::get_if<ClockUpstream>(&upstream)) {
         return std::make_unique<ClockLink>(*clock, owner);
+    }
+    if (const auto* mirror = std::get_if<MirrorUpstream>(&upstream)) {
+        return make_mirror(services, *mirror, owner);
     }
     auto link = std::make_unique<DaemonLink>(services.loop, std::get<DaemonUpstream>(upstream), owner);
     if (auto error = link->open()) {
