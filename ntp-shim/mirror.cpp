@@ -90,7 +90,6 @@ void Mirror::on_poll(const Poll& poll)
         fail(MirrorFault::unsynchronised);
         return;
     }
-    missed_ = 0;
     const auto sent = ntp_timestamp(poll.sent_wall);
     const auto received = ntp_timestamp(poll.received.wall);
     const auto there = to_nanoseconds(stamp_difference(reply->receive, sent));
@@ -98,9 +97,12 @@ void Mirror::on_poll(const Poll& poll)
     // Halved before they are added: a lying stamp may be 68 years off.
     const auto offset = there / 2 + back / 2;
     if (magnitude(offset) > policy_.max_offset) {
-        fail(MirrorFault::offset);
+        // An offset is known to half of the round trip: what may be right says nothing.
+        const auto uncertainty = magnitude(there - back) / 2;
+        magnitude(offset) - uncertainty > policy_.max_offset ? fail(MirrorFault::offset) : on_missed();
         return;
     }
+    missed_ = 0;
     std::ranges::copy(poll.reply.first(kHeaderSize), header_.begin());
     offset_ = offset;
     polled_ = poll.received.raw;

@@ -24,7 +24,7 @@ enum class MirrorFault : std::uint8_t {
     starting,       // not yet enough good polls
     unsynchronised, // leap 3, stratum 0 or 16 and up
     offset,         // daemon and system clock differ by more than max_offset
-    missed,         // the daemon does not answer
+    missed,         // the daemon does not answer, or so slowly that its answers say nothing
     clock_step,     // the system clock jumped
 };
 [[nodiscard]] std::string_view name(MirrorFault fault) noexcept;

@@ -112,7 +112,7 @@ TEST_CASE("a daemon that serves another time than the system clock stops it, unt
     auto mirror = answering();
     poll(mirror, 6s, {.offset = 1ms});
     CHECK(ask(mirror).has_value());
-    for (const auto offset : {1001us, -1001us}) {
+    for (const auto offset : {1101us, -1101us}) { // known to 100 us
         poll(mirror, 8s, {.offset = offset});
         CHECK(mirror.fault() == MirrorFault::offset);
         CHECK_FALSE(ask(mirror).has_value());
@@ -151,6 +151,22 @@ TEST_CASE("five missed polls in a row stop it, four do not")
     mirror.on_missed();
     CHECK(mirror.fault() == MirrorFault::missed);
     CHECK_FALSE(ask(mirror).has_value());
+}
+
+TEST_CASE("a poll that took so long that its offset may be nothing counts as missed")
+{
+    auto mirror = answering();
+    const auto slow = [&](Nanoseconds t, Nanoseconds there, Nanoseconds back) {
+        const auto stamp = ntp_timestamp(kStart + t + there);
+        const auto reply = packet({.mode = 4, .stratum = 2, .receive = stamp, .transmit = stamp});
+        mirror.on_poll({.reply = reply, .sent_wall = kStart + t, .received = clocks(t + there + back)});
+    };
+    for (int count = 0; count < 4; ++count) {
+        slow(6s + count * 2s, 10ms, 100us); // an offset of 5 ms, known to 5 ms
+    }
+    CHECK(ask(mirror, 15s).has_value());
+    slow(16s, 10ms, 100us);
+    CHECK(mirror.fault() == MirrorFault::missed);
 }
 
 TEST_CASE("a step of the system clock stops it before the next answer; slewing does not")
