@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "gateway/carrier.hpp"
+#include "gateway/mac_sealing.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
 #include "gateway/program.hpp"
@@ -83,7 +84,17 @@ int serve(const Config& config, const Tunnel& tunnel, Audit& audit)
     transports::Admission admission{{0, 0, 0, 0}, nullptr};
     ExchangeBudget exchanges{config.limits.exchanges, 0};
     const Services services{loop, log, audit, random, admission, exchanges};
-    ServerHead head{services, tunnel, std::make_unique<StdioCarrier>(tunnel, [&] { loop.stop(); })};
+    std::unique_ptr<ServerSealing> sealing;
+    if (tunnel.mac) {
+        auto made = make_mac_server_sealing(services, tunnel);
+        if (const auto* problems = std::get_if<std::vector<CarrierProblem>>(&made)) {
+            log.error(
+                fmt::format("{}.{}: {}", problems->front().block, problems->front().setting, problems->front().text));
+            return kUsage; // a file changed since the configuration was checked
+        }
+        sealing = std::move(std::get<std::unique_ptr<ServerSealing>>(made));
+    }
+    ServerHead head{services, tunnel, std::make_unique<StdioCarrier>(tunnel, [&] { loop.stop(); }), std::move(sealing)};
     if (const auto error = head.bind()) {
         log.error(*error);
         return kFailure;
