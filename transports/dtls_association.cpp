@@ -1,6 +1,7 @@
 #include "transports/dtls_association.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -41,7 +42,6 @@ void DtlsAssociation::receive(std::span<const std::byte> datagram, Instant arriv
     if (!std::exchange(heard_, true)) {
         handshake_deadline_ = arrival.boot + options_.handshake;
     }
-    const DiscardCounters before = engine_->discards();
     engine_->receive(datagram, arrival.boot);
     while (state_ != State::closing) {
         const auto message = engine_->next_message();
@@ -55,7 +55,7 @@ void DtlsAssociation::receive(std::span<const std::byte> datagram, Instant arriv
         handler_->on_message(*this, *message, arrival);
     }
     transmit_output();
-    report_discards(before);
+    report_discards();
     follow_engine();
     if (state_ == State::handshaking) {
         arm();
@@ -75,11 +75,16 @@ void DtlsAssociation::verified()
     arm();
 }
 
-void DtlsAssociation::report_discards(const DiscardCounters& before)
+/// Those of the handshake are told as soon as there is somebody to tell.
+void DtlsAssociation::report_discards()
 {
+    if (handler_ == nullptr) {
+        return;
+    }
     const DiscardCounters now = engine_->discards();
+    const DiscardCounters before = std::exchange(reported_, now);
     const std::uint64_t unverified = now.unverified_replays - before.unverified_replays;
-    for (std::size_t i = 0; i < kDiscards && handler_ != nullptr; ++i) {
+    for (std::size_t i = 0; i < kDiscards; ++i) {
         const auto why = static_cast<Discard>(i);
         const std::uint64_t all = now.by_reason[i] - before.by_reason[i];
         const std::uint64_t doubtful = why == Discard::replay_detected ? unverified : 0;
@@ -124,6 +129,11 @@ void DtlsAssociation::supersede()
 
 void DtlsAssociation::refused(int error)
 {
+    // Anybody can send an ICMP message. That a datagram was too long is none of its business, since the MTU is set by
+    // hand; a network without a way is for liveness to judge once the peer has been heard.
+    if (error == EMSGSIZE || (heard_ && error != ECONNREFUSED)) {
+        return;
+    }
     const bool never_there = state_ == State::handshaking && !heard_;
     end(never_there ? CloseReason::unreachable : CloseReason::connection_lost, std::strerror(error));
 }

@@ -79,7 +79,7 @@ private:
     void follow_engine();
     void verified();
     void transmit_output();
-    void report_discards(const DiscardCounters& before);
+    void report_discards();
     void end(CloseReason why, const std::string& text);
     void at_turn_end();
     void check_deadline();
@@ -95,6 +95,7 @@ private:
     State state_ = State::handshaking;
     bool heard_; // the peer has given a sign
     Closed closed_;
+    DiscardCounters reported_;
     Nanoseconds last_authentic_;
     Nanoseconds handshake_deadline_;
     TurnEnd turn_end_;

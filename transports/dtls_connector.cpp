@@ -96,7 +96,8 @@ private:
             association_->start(std::move(path));
             return;
         }
-        handler_.on_failed(last_); // which may destroy this attempt
+        const Failed last = std::move(last_); // handing over may destroy this attempt
+        handler_.on_failed(last);
     }
 
     ChannelHandler& on_verified(DtlsAssociation&) override

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <openssl/bio.h>
+#include <openssl/obj_mac.h>
 #include <openssl/ssl.h>
 
 #include "transports/dtls_record.hpp"
@@ -18,6 +19,31 @@ namespace {
 constexpr std::size_t kMaxRecord = SSL3_RT_MAX_PLAIN_LENGTH;
 // RFC 6347 section 4.1: 0 before any key, one more with each. Ours never change their keys.
 constexpr std::uint16_t kEpoch = 1;
+// Records of the epoch to come that OpenSSL may keep until the keys are there, each in a buffer of its own: a flight's
+// Finished, as often as loss makes the peer repeat it. The library alone would keep a hundred.
+constexpr unsigned kMaxEarlyRecords = 16;
+constexpr std::size_t kExplicitNonce = 8; // RFC 5288 section 3, RFC 6655 section 3
+constexpr std::size_t kTag = 16;
+constexpr std::size_t kShortTag = 8; // RFC 6655 section 4
+
+/// Octets that a record under the suite has at least, whatever it says; 0 when nobody need ask.
+std::size_t shortest_sealed(const SSL& session)
+{
+    const SSL_CIPHER* const current = SSL_get_current_cipher(&session);
+    const SSL_CIPHER* const suite = current != nullptr ? current : SSL_get_pending_cipher(&session);
+    if (suite == nullptr || SSL_CIPHER_is_aead(suite) == 0) {
+        return 0;
+    }
+    switch (SSL_CIPHER_get_cipher_nid(suite)) {
+    case NID_chacha20_poly1305:
+        return kTag;
+    case NID_aes_128_ccm:
+    case NID_aes_256_ccm: // with either tag
+        return kExplicitNonce + kShortTag;
+    default:
+        return kExplicitNonce + kTag;
+    }
+}
 
 } // namespace
 
@@ -36,6 +62,7 @@ struct DtlsEngine::State {
     void fail(Closed why);
     void fail_from_library(int result);
     [[nodiscard]] bool may_send() const noexcept;
+    [[nodiscard]] bool is_too_short(const DtlsRecord& record) const;
 
     std::shared_ptr<const TlsContext> context;
     EngineNotes notes;
@@ -48,7 +75,15 @@ struct DtlsEngine::State {
     std::span<const std::byte> rest; // of the datagram being taken
     std::vector<std::byte> message;
     std::size_t max_message = 0;
+    unsigned early_records = 0; // of kEpoch, before established
 };
+
+/// OpenSSL 3.0 ends the association over a record that is shorter than its tag, instead of discarding it
+/// (RFC 6347 section 4.1.2.7): anybody could write one.
+bool DtlsEngine::State::is_too_short(const DtlsRecord& record) const
+{
+    return record.epoch != 0 && record.bytes.size() < kRecordHeader + shortest_sealed(*session);
+}
 
 bool DtlsEngine::State::prepare()
 {
@@ -114,6 +149,14 @@ void DtlsEngine::State::take_handshake(const DtlsRecord& record)
         count(Discard::wrong_epoch);
         return;
     }
+    if (is_too_short(record)) {
+        count(Discard::bad_record);
+        return;
+    }
+    if (record.epoch != 0 && ++early_records > kMaxEarlyRecords) {
+        count(Discard::wrong_epoch);
+        return;
+    }
     wire.offer(record.bytes);
     shake_hands();
     if (state == EngineState::established && record.epoch == kEpoch) {
@@ -125,6 +168,10 @@ std::optional<std::span<const std::byte>> DtlsEngine::State::open(const DtlsReco
 {
     if (record.epoch != kEpoch) {
         count(Discard::wrong_epoch);
+        return std::nullopt;
+    }
+    if (is_too_short(record)) {
+        count(Discard::bad_record);
         return std::nullopt;
     }
     switch (window.judge(record.number, record.tail())) {

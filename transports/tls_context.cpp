@@ -168,7 +168,9 @@ std::variant<std::shared_ptr<const TlsContext>, Problems> TlsContext::create(con
     set_protections(*library);
     if (settings.datagrams) {
         check_timer(problems);
-        SSL_CTX_set_options(library.get(), SSL_OP_NO_QUERY_MTU | SSL_OP_COOKIE_EXCHANGE);
+        // With encrypt-then-MAC, OpenSSL 3.0 ends a DTLS association over any forged record of a CBC suite; without it
+        // such a record is discarded, as RFC 6347 section 4.1.2.7 wants it.
+        SSL_CTX_set_options(library.get(), SSL_OP_NO_QUERY_MTU | SSL_OP_COOKIE_EXCHANGE | SSL_OP_NO_ENCRYPT_THEN_MAC);
     }
     SSL_CTX_set_verify(library.get(), verify_mode(settings), nullptr);
     check_versions(settings, problems);

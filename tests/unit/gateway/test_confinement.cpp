@@ -5,12 +5,17 @@
 #include <fstream>
 #include <functional>
 #include <string>
+#include <thread>
 
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <netdb.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -101,7 +106,23 @@ TEST_SUITE("confinement")
                   return clock_settime(CLOCK_REALTIME, &now);
               }) == EPERM);
         CHECK(refused([] { return setuid(0); }) == EPERM);
+        CHECK(refused([] { return unshare(CLONE_NEWUSER); }) == EPERM);
+        CHECK(refused([] { return syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, 0); }) ==
+              EPERM);
+        CHECK(refused([] { return syscall(SYS_clone3, nullptr, 0); }) == ENOSYS);
+        CHECK(refused([] { return socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER); }) == EPERM);
+        CHECK(refused([] { return socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE); }) == 0);
+        CHECK(refused([] { return syscall(SYS_tgkill, getppid(), getppid(), 0); }) == EPERM);
         CHECK(refused([] { return socket(AF_INET6, SOCK_DGRAM, 0); }) == 0);
+    }
+
+    TEST_CASE("threads are still started")
+    {
+        CHECK(confined({}, [] {
+                  int result = 1;
+                  std::thread{[&result] { result = 0; }}.join();
+                  return result;
+              }) == 0);
     }
 
     TEST_CASE("names are still looked up")
