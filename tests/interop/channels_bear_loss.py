@@ -133,6 +133,7 @@ def test_what_the_network_repeats_and_turns_round_is_answered_once(start, trial_
         for direction, role in roles.items():
             # Each repeated record is known for one by the side that it came to, and audited without flooding the file.
             noticed = role.counters()["channels"]["discarded"]
+            noticed.pop("no_cookie", None)  # of the first ClientHello
             assert noticed == {"replay_detected": repeated[direction]}, (direction, noticed, repeated)
             audited = role.events("replay_detected")
             assert audited and len(audited) < 20, len(audited)
