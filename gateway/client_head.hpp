@@ -29,6 +29,8 @@ public:
     /// `tunnel` and `sink` outlive the head-end.
     ClientHead(Services services, const Tunnel& tunnel, Parts parts, ReplySink& sink);
     ~ClientHead() override;
+    ClientHead(const ClientHead&) = delete;
+    ClientHead& operator=(const ClientHead&) = delete;
 
     void start() override;
     void submit(const ntp_shim::ClientEndpoint& from, std::span<const std::byte> datagram,

@@ -32,6 +32,8 @@ public:
     ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier,
                std::unique_ptr<ServerSealing> sealing);
     ~ServerHead() override;
+    ServerHead(const ServerHead&) = delete;
+    ServerHead& operator=(const ServerHead&) = delete;
 
     [[nodiscard]] std::optional<std::string> bind() override;
     [[nodiscard]] std::vector<std::string> addresses() const override;
