@@ -138,7 +138,17 @@ LoadedKeys failed(std::string why)
 bool holds(const std::shared_ptr<const ntp_shim::MacKeyRing>& ring, const MacKey& key)
 {
     const auto found = ring->find(key.id());
-    return found != nullptr && found->kind() == key.kind() && found->check_value() == key.check_value();
+    return found != nullptr && found->is_same(key);
+}
+
+/// What is new about `key`, beside what the ring before had under its id.
+std::string change_of(const MacKey& key, const std::shared_ptr<const ntp_shim::MacKeyRing>& before)
+{
+    const auto found = before->find(key.id());
+    if (found == nullptr) {
+        return {};
+    }
+    return found->has_secret_of(key) ? "its address list has changed" : "it replaces another key of its id";
 }
 
 } // namespace
@@ -170,7 +180,7 @@ MacKeys::MacKeys(Services services, const Tunnel& tunnel, Ring ring, std::functi
       seen_{loaded_}, timer_{services.loop, [this] { tick(); }}
 {
     for (const auto& key : ring_->keys()) {
-        record_loaded(*key);
+        record_loaded(*key, {});
     }
     timer_.start(kLookEvery);
 }
@@ -235,7 +245,7 @@ void MacKeys::replace(Ring fresh)
         const bool known = holds(ring_, *key);
         keys.push_back(known ? ring_->find(key->id()) : key);
         if (!known) {
-            record_loaded(*key);
+            record_loaded(*key, change_of(*key, ring_));
         }
     }
     for (const auto& key : ring_->keys()) {
@@ -248,16 +258,18 @@ void MacKeys::replace(Ring fresh)
     use_(ring_);
 }
 
-void MacKeys::record_loaded(const MacKey& key)
+void MacKeys::record_loaded(const MacKey& key, const std::string& change)
 {
     AuditRecord record;
     record.event = AuditEvent::key_loaded;
     record.tunnel = tunnel_.name;
     record.subject = fmt::format("key {}", key.id());
+    record.reason = change;
     services_.audit.record(
         record,
         {{"digest", name(key.kind())}, {"check-value", key.check_value()}, {"file", tunnel_.mac->keys.string()}});
-    services_.log.info(fmt::format("tunnel {}: loaded {}", tunnel_.name, key_text(key)));
+    services_.log.info(
+        fmt::format("tunnel {}: loaded {}{}{}", tunnel_.name, key_text(key), change.empty() ? "" : ": ", change));
 }
 
 void MacKeys::record_destroyed()

@@ -60,7 +60,7 @@ private:
     [[nodiscard]] Look look() const;
     void tick();
     void replace(Ring ring);
-    void record_loaded(const ntp_shim::MacKey& key);
+    void record_loaded(const ntp_shim::MacKey& key, const std::string& change);
     void record_destroyed();
 
     Services services_;

@@ -116,6 +116,11 @@ std::unique_ptr<KeyedDigest> KeyedDigest::create(DigestKind kind, Secret key)
     return std::unique_ptr<KeyedDigest>{new KeyedDigest{kind, std::move(key), std::move(primitive)}};
 }
 
+bool KeyedDigest::is_same(const KeyedDigest& other) const noexcept
+{
+    return kind_ == other.kind_ && equal_in_constant_time(key_.octets(), other.key_.octets());
+}
+
 bool KeyedDigest::compute(Bytes message, Digest& out) noexcept
 {
     auto* const result = reinterpret_cast<unsigned char*>(out.data());

@@ -37,6 +37,8 @@ public:
     /// The digest of `message`, in the first digest_size(kind()) octets of `out`; false when libcrypto fails.
     [[nodiscard]] bool compute(Bytes message, Digest& out) noexcept;
     [[nodiscard]] DigestKind kind() const noexcept { return kind_; }
+    /// Of one kind, with the same key octets. Constant time for keys of one length.
+    [[nodiscard]] bool is_same(const KeyedDigest& other) const noexcept;
 
 private:
     struct Primitive;

@@ -86,6 +86,11 @@ bool MacKey::may_serve(const SealPeer& peer) const noexcept
     return peers.empty() || std::ranges::any_of(peers, [&](const KeyPeers& block) { return block.contains(peer); });
 }
 
+bool MacKey::is_same(const MacKey& other) const noexcept
+{
+    return id() == other.id() && has_secret_of(other) && description_.peers == other.description_.peers;
+}
+
 std::size_t MacKey::wire_size(std::uint8_t version) const noexcept
 {
     const auto whole = digest_size(kind());

@@ -44,6 +44,7 @@ struct KeyPeers {
     SealPeer address{};
     std::uint8_t prefix = 128;
     [[nodiscard]] bool contains(const SealPeer& peer) const noexcept;
+    bool operator==(const KeyPeers&) const = default;
 };
 
 class MacKey final : public SealMemory {
@@ -60,6 +61,10 @@ public:
     [[nodiscard]] DigestKind kind() const noexcept { return digest_->kind(); }
     [[nodiscard]] bool has_peers() const noexcept { return !description_.peers.empty(); }
     [[nodiscard]] bool may_serve(const SealPeer& peer) const noexcept;
+    /// The same digest with the same key octets, compared in constant time.
+    [[nodiscard]] bool has_secret_of(const MacKey& other) const noexcept { return digest_->is_same(*other.digest_); }
+    /// Nothing but the line may differ: id, digest, key octets and address list are the same.
+    [[nodiscard]] bool is_same(const MacKey& other) const noexcept;
 
     /// Octets of digest that this key puts on the wire under `version`.
     [[nodiscard]] std::size_t wire_size(std::uint8_t version) const noexcept;
