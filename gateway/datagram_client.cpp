@@ -104,11 +104,12 @@ void DatagramClient::submit(const ntp_shim::ClientEndpoint& from, std::span<cons
 
 void DatagramClient::hand_over(ntp_shim::ExchangeHandle exchange)
 {
-    const Route* const route = routes_.current();
-    const std::uint64_t socket = route == nullptr ? 0 : open_socket(*route);
+    const std::uint64_t socket = open_socket(*routes_.current());
     if (socket == 0) {
-        shim_.refuse(exchange, DropReason::congested);
-        return;
+        if (broken_.empty()) {
+            shim_.refuse(exchange, DropReason::congested);
+        }
+        return; // it waits for the next route
     }
     const auto message = shim_.hand_over(exchange, socket, shim_now(), services_.random.bits());
     if (const auto* drop = std::get_if<ntp_shim::Drop>(&message)) {
@@ -125,7 +126,8 @@ void DatagramClient::hand_over(ntp_shim::ExchangeHandle exchange)
         return;
     }
     shim_.refuse(exchange, DropReason::no_channel);
-    routes_.give_up(CloseReason::unreachable, std::strerror(error));
+    broken_ = std::strerror(error);
+    turn_end_.request();
 }
 
 std::uint64_t DatagramClient::open_socket(const Route& route)
@@ -141,7 +143,9 @@ std::uint64_t DatagramClient::open_socket(const Route& route)
     if (const int* error = std::get_if<int>(&opened)) {
         if (*error != EMFILE) {
             // What cannot be reached, or a source port that is taken: the route's fault as far as we can know.
-            routes_.give_up(CloseReason::unreachable, std::strerror(*error));
+            // It is given up once nobody is in the middle of a hand-over, which the next route would begin anew.
+            broken_ = std::strerror(*error);
+            turn_end_.request();
         }
         return 0;
     }
@@ -242,9 +246,10 @@ void DatagramClient::on_route(const Route& route)
         }
     }
     last_fault_ = {};
+    broken_.clear();
     told_.reset();
     ended_fruitful_ += fruitless();
-    while (routes_.current() != nullptr) {
+    while (broken_.empty() && routes_.current() != nullptr) {
         const auto exchange = shim_.next_waiting(shim_now());
         if (!exchange) {
             break;
@@ -291,6 +296,9 @@ void DatagramClient::work()
 
 void DatagramClient::look_after_route()
 {
+    while (!broken_.empty()) { // the next route may be no better; there are not many
+        routes_.give_up(CloseReason::unreachable, std::exchange(broken_, {}));
+    }
     if (fruitless() < kFruitless) {
         return;
     }

@@ -51,7 +51,8 @@ private:
     void on_refused(std::uint64_t socket, int error) override;
 
     void hand_over(ntp_shim::ExchangeHandle exchange);
-    [[nodiscard]] std::uint64_t open_socket(const Route& route); // 0 when there is none to be had
+    [[nodiscard]] std::uint64_t
+    open_socket(const Route& route); // 0 when there is none to be had; the route's fault if broken_
     void close_socket(std::uint64_t socket);
     void take_drop(const ntp_shim::Drop& drop);
     void take_kiss(std::uint32_t code);
@@ -75,6 +76,7 @@ private:
     std::uint64_t ended_fruitful_ = 0; // exchanges that had ended when the last reply was delivered
     std::string route_address_;
     std::string_view last_fault_;
+    std::string broken_;                       // why the route cannot be asked at all; given up at the turn's end
     std::bitset<ntp_shim::kDropReasons> told_; // faults of this route that the log has
     transports::Nanoseconds quiet_until_{};    // the server asked for it
     unsigned kisses_ = 0;                      // RATE, in a row
