@@ -211,10 +211,10 @@ void DatagramClient::take_kiss(std::uint32_t code)
                                        "exempt ntpgate",
                                        tunnel_.name));
     } else if (code == kDeny || code == kRestrict) {
-        if (tunnel_.connect.size() == 1) {
-            quiet_until_ = transports::read_boot() + kShortestQuiet * (1U << kMaxDoublings);
+        const auto until = transports::read_boot() + kShortestQuiet * (1U << kMaxDoublings);
+        if (!routes_.deny(until, code == kDeny ? "DENY" : "RSTR")) {
+            quiet_until_ = until;
         }
-        routes_.give_up(CloseReason::refused_by_peer, code == kDeny ? "DENY" : "RSTR");
     }
 }
 

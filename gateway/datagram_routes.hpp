@@ -42,6 +42,9 @@ public:
     void answered();
     /// The current route is of no use: on to the next one. May call the owner back.
     void give_up(transports::CloseReason why, const std::string& text);
+    /// The server itself refused, and can be believed: its address is not asked before `until`, whichever target leads
+    /// to it. On to the next route; false when there is no other to try.
+    bool deny(transports::Nanoseconds until, const std::string& text);
     /// What was found of the current target holds no longer (nothing left to seal with): finds it again.
     void renew();
     void stop(); // closes the books; no attempts any more
@@ -52,16 +55,19 @@ public:
 private:
     void find();
     void found(std::variant<std::vector<Route>, transports::Failed> result);
+    void found_again(const transports::Failed& why);
     void not_found(const transports::Failed& why);
     void use(std::size_t at, bool answered);
-    void next_target();
+    [[nodiscard]] bool is_quiet(const Route& route) const;
+    void try_next_target(bool at_once);
 
     Services services_;
     const Tunnel& tunnel_;
     ClientSealing& sealing_;
     DatagramRoutesOwner& owner_;
     ChannelEvents events_;
-    std::vector<Route> routes_; // of the target found last
+    std::vector<Route> routes_;     // of the target found last
+    std::size_t routes_target_ = 0; // which one that is
     std::size_t at_ = 0;
     std::size_t target_ = 0;
     bool current_ = false;
@@ -69,8 +75,14 @@ private:
     bool finding_ = false;
     bool tried_ = false;
     bool stopped_ = false;
-    unsigned rounds_failed_ = 0; // all targets in a row without a route
+    unsigned rounds_failed_ = 0; // of all targets, in a row, without an answer
+    struct Quiet {
+        std::string address;
+        transports::Nanoseconds until{};
+    };
+    std::vector<Quiet> quiet_; // bounded: the oldest is forgotten
     transports::Nanoseconds last_attempt_{};
+    transports::Nanoseconds retry_at_{};
     transports::Timer retry_;
 };
 

@@ -22,6 +22,8 @@ TEST_SUITE_BEGIN("datagram_client");
 
 namespace {
 
+constexpr std::uint32_t kDeny = 0x44454e59;
+
 /// Whom nobody may connect to: the socket is refused at once, as one without a route is.
 Route no_way()
 {
@@ -209,6 +211,100 @@ TEST_CASE("requests that waited for a route go to one that can be reached")
     rig.run_for(20ms);
     CHECK(rig.sink.delivered == 2);
     CHECK(rig.drops().empty());
+}
+
+TEST_CASE("a server that refuses is looked for again with growing pauses, not with every request")
+{
+    Server server;
+    Rig rig{{{server.route()}}};
+    server.close();
+    const auto began = transports::read_boot();
+    for (int i = 0; i < 90; ++i) {
+        rig.ask();
+        rig.run_for(10ms);
+    }
+    // Pauses of 100, 200, 400 ms, each at least half of it; then one attempt a second.
+    const auto most = 6 + (transports::read_boot() - began) / 1s;
+    CHECK(rig.sink.lost >= 3);
+    CHECK(rig.sink.lost <= most);
+    CHECK(rig.world.look_ups <= most);
+}
+
+TEST_CASE("a server that answers has its pauses forgotten")
+{
+    Server server;
+    Rig rig{{{server.route()}}};
+    rig.run_for(20ms);
+    rig.exchange(server);
+    REQUIRE(rig.sink.delivered == 1);
+    server.close();
+    rig.ask();
+    rig.run_for(20ms);
+    CHECK(rig.sink.lost == 1);
+    CHECK(rig.world.look_ups == 2); // at once
+}
+
+TEST_CASE("a waiting request permits an attempt a second during a long pause")
+{
+    Rig rig{{{}}};
+    for (int i = 0; i < 200 && rig.world.look_ups < 6; ++i) {
+        rig.run_for(50ms);
+    }
+    REQUIRE(rig.world.look_ups == 6); // the sixth pause is at least 1.6 s
+    const auto before = rig.world.last_look_up;
+    while (rig.world.look_ups == 6) {
+        rig.ask();
+        rig.run_for(20ms);
+    }
+    const auto pause = rig.world.last_look_up - before;
+    CHECK(pause >= 1s);
+    CHECK(pause < 1600ms);
+}
+
+TEST_CASE("a server that denies with its key is left alone, however many targets there are")
+{
+    const Server server;
+    for (const std::size_t targets : {1U, 2U}) {
+        Rig rig{std::vector<std::vector<Route>>(targets, {server.route()})};
+        rig.run_for(20ms);
+        rig.exchange(server, kDeny);
+        for (int i = 0; i < 20; ++i) {
+            rig.ask();
+            rig.run_for(20ms);
+        }
+        CHECK(server.serve(*rig.world.key) == 0);
+    }
+}
+
+TEST_CASE("a server that denies makes room for the next address of its name")
+{
+    const Server server;
+    const Server other;
+    Rig rig{{{server.route(), other.route()}}};
+    rig.run_for(20ms);
+    rig.exchange(server, kDeny);
+    rig.exchange(other);
+    CHECK(rig.sink.delivered == 1);
+}
+
+TEST_CASE("a name that cannot be looked up any more leaves what was found of it before")
+{
+    const Server server;
+    Rig rig{{{server.route(), no_way()}}, 300ms};
+    rig.run_for(20ms);
+    rig.exchange(server);
+    REQUIRE(rig.sink.delivered == 1);
+    rig.world.found.front().clear();
+    for (int i = 0; i < 100 && rig.world.look_ups < 2; ++i) { // three without a reply: the one, then the other goes
+        rig.ask();
+        rig.run_for(50ms);
+    }
+    (void)server.serve(*rig.world.key);
+    REQUIRE(rig.world.look_ups >= 2);
+    for (int i = 0; i < 30 && rig.sink.delivered == 1; ++i) {
+        rig.exchange(server);
+    }
+    CHECK(rig.sink.delivered >= 2);
 }
 
 TEST_SUITE_END();
