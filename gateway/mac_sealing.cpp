@@ -17,10 +17,9 @@ namespace {
 class MacClient final : public ClientSealing {
 public:
     MacClient(Services services, const Tunnel& tunnel, const MacKeys::Ring& ring)
-        : loop_{services.loop}, seal_{ring, tunnel.mac->version}, keys_{services, tunnel, ring,
-                                                                        [this](MacKeys::Ring fresh) {
-                                                                            seal_.use(std::move(fresh));
-                                                                        }}
+        : loop_{services.loop}, patience_{tunnel.timing.connect}, seal_{ring, tunnel.mac->version},
+          keys_{services, tunnel, ring, [this](MacKeys::Ring fresh) { seal_.use(std::move(fresh)); }},
+          timer_{loop_, [this] { looked_up(took_too_long()); }}
     {}
 
     [[nodiscard]] ntp_shim::ClientSeal& seal() noexcept override { return seal_; }
@@ -33,11 +32,19 @@ public:
         look_up_ = std::make_unique<transports::LookUp>(
             loop_, transports::Target{target.host, target.port},
             [this](std::variant<transports::Addresses, transports::Failed> result) { looked_up(std::move(result)); });
+        timer_.start(patience_);
     }
 
 private:
+    static transports::Failed took_too_long()
+    {
+        return {transports::CloseReason::connect_timeout, "name look-up took too long", {}};
+    }
+
     void looked_up(std::variant<transports::Addresses, transports::Failed> result)
     {
+        timer_.stop();
+        look_up_.reset();
         const auto found = std::exchange(found_, nullptr); // which may ask again
         if (auto* failed = std::get_if<transports::Failed>(&result)) {
             found(std::move(*failed));
@@ -64,10 +71,12 @@ private:
     }
 
     transports::Loop& loop_;
+    transports::Nanoseconds patience_; // with a name look-up
     ntp_shim::MacClientSeal seal_;
     MacKeys keys_;
     Found found_;
     std::unique_ptr<transports::LookUp> look_up_;
+    transports::Timer timer_;
 };
 
 class MacServer final : public ServerSealing {
