@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <string_view>
 #include <system_error>
+#include <unordered_set>
 #include <utility>
 
 #include <fcntl.h>
@@ -57,7 +58,9 @@ std::optional<ntp_shim::Secret> read_secret_file(const std::filesystem::path& pa
 /// Takes from a file what one tunnel may use.
 class Selection {
 public:
-    Selection(const MacSettings& settings, bool is_inner) : settings_{settings}, is_inner_{is_inner} {}
+    Selection(const MacSettings& settings, bool is_inner)
+        : settings_{settings}, wanted_{settings.ids.begin(), settings.ids.end()}, is_inner_{is_inner}
+    {}
 
     LoadedKeys take(ntp_shim::KeyFile file)
     {
@@ -79,10 +82,7 @@ public:
     }
 
 private:
-    [[nodiscard]] bool is_wanted(std::uint32_t id) const
-    {
-        return settings_.ids.empty() || std::ranges::find(settings_.ids, id) != settings_.ids.end();
-    }
+    [[nodiscard]] bool is_wanted(std::uint32_t id) const { return wanted_.empty() || wanted_.contains(id); }
 
     void refuse(std::uint32_t id, std::size_t line, const std::string& why)
     {
@@ -112,10 +112,10 @@ private:
             keys_ = keys;
             return;
         }
+        const ntp_shim::MacKeyRing all{keys};
         for (const auto id : settings_.ids) {
-            const auto found = std::ranges::find_if(keys, [id](const auto& key) { return key->id() == id; });
-            if (found != keys.end()) {
-                keys_.push_back(*found);
+            if (auto found = all.find(id)) {
+                keys_.push_back(std::move(found));
             } else {
                 loaded_.remarks.push_back({0, fmt::format("has no usable key {}", id)});
             }
@@ -123,6 +123,7 @@ private:
     }
 
     const MacSettings& settings_;
+    std::unordered_set<std::uint32_t> wanted_;
     bool is_inner_;
     std::vector<std::shared_ptr<const MacKey>> keys_;
     LoadedKeys loaded_;

@@ -141,10 +141,19 @@ std::string MacKey::check_value() const
     return text;
 }
 
+MacKeyRing::MacKeyRing(std::vector<std::shared_ptr<const MacKey>> keys) : keys_(std::move(keys))
+{
+    by_id_.reserve(keys_.size());
+    for (std::size_t at = 0; at < keys_.size(); ++at) {
+        by_id_.push_back({.id = keys_[at]->id(), .at = at});
+    }
+    std::ranges::sort(by_id_, {}, &Place::id);
+}
+
 std::shared_ptr<const MacKey> MacKeyRing::find(std::uint32_t id) const noexcept
 {
-    const auto found = std::ranges::find_if(keys_, [id](const auto& key) { return key->id() == id; });
-    return found == keys_.end() ? nullptr : *found;
+    const auto found = std::ranges::lower_bound(by_id_, id, {}, &Place::id);
+    return found == by_id_.end() || found->id != id ? nullptr : keys_[found->at];
 }
 
 } // namespace ntp_shim

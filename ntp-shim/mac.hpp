@@ -90,12 +90,18 @@ private:
 class MacKeyRing {
 public:
     /// Ids differ; in the order of preference.
-    explicit MacKeyRing(std::vector<std::shared_ptr<const MacKey>> keys) : keys_(std::move(keys)) {}
+    explicit MacKeyRing(std::vector<std::shared_ptr<const MacKey>> keys);
+    /// Whoever sends packets may ask: logarithmic in the number of keys.
     [[nodiscard]] std::shared_ptr<const MacKey> find(std::uint32_t id) const noexcept;
     [[nodiscard]] const std::vector<std::shared_ptr<const MacKey>>& keys() const noexcept { return keys_; }
 
 private:
+    struct Place {
+        std::uint32_t id{};
+        std::size_t at{}; // in keys_
+    };
     std::vector<std::shared_ptr<const MacKey>> keys_;
+    std::vector<Place> by_id_; // ascending
 };
 
 } // namespace ntp_shim

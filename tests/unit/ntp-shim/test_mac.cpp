@@ -184,4 +184,35 @@ TEST_CASE("a ring finds keys by id")
     CHECK(all->find(0) == nullptr);
 }
 
+TEST_CASE("a ring finds each of many keys, whatever their order, and keeps that order")
+{
+    std::vector<std::shared_ptr<const ntp_shim::MacKey>> all;
+    for (std::uint32_t i = 0; i < 500; ++i) {
+        all.push_back(key(1 + i * 37 % 500 * 1000003, DigestKind::sha256));
+    }
+    const auto many = ring(all);
+    CHECK(many->keys() == all);
+    for (const auto& one : all) {
+        CHECK(many->find(one->id()) == one);
+        CHECK(many->find(one->id() + 1) == nullptr);
+    }
+    CHECK(many->find(0xffffffff) == nullptr);
+    CHECK(ring({})->find(1) == nullptr);
+}
+
+TEST_CASE("keys are the same only in id, digest, every octet and address list")
+{
+    const ntp_shim::KeyPeers block{.address = packets::ipv4(192, 0, 2, 1), .prefix = 128};
+    auto wider = block;
+    wider.prefix = 120;
+    const auto one = key(7, DigestKind::sha256, 1, {block});
+    CHECK(one->is_same(*key(7, DigestKind::sha256, 1, {block})));
+    CHECK_FALSE(one->is_same(*key(8, DigestKind::sha256, 1, {block})));
+    CHECK_FALSE(one->is_same(*key(7, DigestKind::sha512, 1, {block})));
+    CHECK_FALSE(one->is_same(*key(7, DigestKind::sha256, 2, {block})));
+    CHECK_FALSE(one->is_same(*key(7, DigestKind::sha256, 1)));
+    CHECK_FALSE(one->is_same(*key(7, DigestKind::sha256, 1, {wider})));
+    CHECK(one->has_secret_of(*key(8, DigestKind::sha256, 1)));
+}
+
 TEST_SUITE_END();
