@@ -220,11 +220,37 @@ bool has(const std::vector<ChannelKind>& list, ChannelKind channel)
     return std::find(list.begin(), list.end(), channel) != list.end();
 }
 
+/// What nobody vouches for cannot carry a claim: a mac tunnel that also answers requests without a MAC.
+bool answers_without_mac(const Tunnel& tunnel)
+{
+    return tunnel.role == Role::server && tunnel.mac &&
+           tunnel.mac->rules.unauthenticated == ntp_shim::Unauthenticated::serve;
+}
+
+void refuse_claim(TunnelDraft& draft, const Profile& profile, Report& report)
+{
+    if (profile.claim.requirement.empty()) {
+        draft.tunnel.claim = fmt::format("none, under profile {}: requests without a MAC are answered", profile.name);
+        return;
+    }
+    report.error({draft.place.at, draft.place.key + ".mac.unauthenticated"},
+                 fmt::format("{}: serve answers requests that nothing protects, and cannot carry the claim under {} "
+                             "(expected refuse)",
+                             profile.claim.requirement, profile.name));
+}
+
 void set_claim(TunnelDraft& draft, const Profile& profile, Report& report)
 {
     const auto& claim = profile.claim;
     const auto channel = draft.tunnel.channel;
     const bool is_sealed = draft.tunnel.mac && channel != ChannelKind::mac;
+    const bool rests_on_mac = has(claim.claimable, ChannelKind::mac) &&
+                              (channel == ChannelKind::mac ||
+                               (is_sealed && !has(claim.claimable, channel) && has(claim.supplementary, channel)));
+    if (rests_on_mac && answers_without_mac(draft.tunnel)) {
+        refuse_claim(draft, profile, report);
+        return;
+    }
     if (has(claim.claimable, channel)) {
         const auto* const with = is_sealed ? " with an inner mac" : "";
         draft.tunnel.claim = fmt::format("{}{}, under profile {}: {}", name(channel), with, profile.name, claim.rule);

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "gateway/profile.hpp"
 #include "tests/unit/gateway/config_folder.hpp"
 
 using namespace gateway;
@@ -83,6 +84,34 @@ TEST_CASE("a server role has its trusted keys, its clients and its manners")
     CHECK(tunnel.mac->rules.unauthenticated == ntp_shim::Unauthenticated::serve);
     CHECK(tunnel.mac->rules.on_bad_mac == ntp_shim::OnBadMac::nak);
     CHECK(listing(loaded.warnings).find("requests without a MAC are answered") != std::string::npos);
+    CHECK(tunnel.claim == "none, under profile modern: requests without a MAC are answered");
+}
+
+TEST_CASE("what also answers requests without a MAC cannot carry a claim that a requirement demands")
+{
+    const MacFolder folder;
+    const auto under = [&](const std::string& lists, const std::string& channel, const std::string& rule) {
+        std::string profile{built_in_profiles().front().text};
+        const std::string piece = "claimable: [nts, dtls, tls, ssh, mac]\n  supplementary: []";
+        REQUIRE(profile.find(piece) != std::string::npos);
+        profile.replace(profile.find(piece), piece.size(), "requirement: FCS_NTP_EXT.1.2\n  " + lists);
+        folder.write("own.yaml", profile);
+        return folder.load("profile: own.yaml\ntunnels:\n- {name: a, role: server, listen: 127.0.0.1:0, upstream: "
+                           "clock, " +
+                           channel + "mac: {keys: ntp.keys, trusted: [7], unauthenticated: " + rule + "}}\n");
+    };
+    const std::string all = "claimable: [nts, dtls, tls, ssh, mac]\n  supplementary: []";
+    const std::string inside = "claimable: [nts, dtls, ssh, mac]\n  supplementary: [tls]";
+    const std::string tls = "channel: tls, tls: {certificate: server.pem, key: server.key, ca: ca.pem}, ";
+    const std::string error = "tunnels[0].mac.unauthenticated: FCS_NTP_EXT.1.2: serve answers requests that nothing "
+                              "protects";
+    CHECK(says(under(all, "channel: mac, ", "serve"), error));
+    CHECK(says(under(inside, tls, "serve"), error));
+    for (const auto& loaded :
+         {under(all, "channel: mac, ", "refuse"), under(inside, tls, "refuse"), under(all, tls, "serve")}) {
+        INFO(listing(loaded.errors));
+        CHECK(loaded.config);
+    }
 }
 
 TEST_CASE("a mac block alone is channel mac; beside tls it is an inner seal")
