@@ -79,9 +79,13 @@ std::variant<ToUpstream, Refusal> ServerShim::on_datagram(const ClientEndpoint& 
     const auto* const refused = std::get_if<DropReason>(&outcome);
     Refusal refusal{.reason = refused == nullptr ? DropReason::unexpected_frame : *refused, .answer = {}};
     state_->counters.requests.drop(refusal.reason);
-    if (state_->seal != nullptr && datagram.size() >= kHeaderSize &&
-        state_->refusals.take(kRefusalsPerSecond, now.boot)) {
-        refusal.answer = Bytes{state_->packet}.first(state_->seal->refusal(datagram, refusal.reason, state_->packet));
+    if (state_->seal != nullptr && datagram.size() >= kHeaderSize) {
+        const auto answer =
+            Bytes{state_->packet}.first(state_->seal->refusal(datagram, refusal.reason, state_->packet));
+        // Most refusals are answered with nothing: they leave the others their share.
+        if (!answer.empty() && state_->refusals.take(kRefusalsPerSecond, now.boot)) {
+            refusal.answer = answer;
+        }
     }
     return refusal;
 }

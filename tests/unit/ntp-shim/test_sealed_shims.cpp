@@ -313,6 +313,16 @@ TEST_CASE("a server role tells no more than a hundred senders a second of a bad 
     CHECK(told == 100);
 }
 
+TEST_CASE("refusals that are answered with nothing leave the others their share")
+{
+    Tunnel tunnel{DigestKind::sha256, 4, {.on_bad_mac = ntp_shim::OnBadMac::nak}};
+    for (int i = 0; i < 1000; ++i) {
+        CHECK(tunnel.refused(request()) == "no_mac");
+    }
+    CHECK(tunnel.refused(with_mac(request(), *key(7, DigestKind::sha256, 5))) == "bad_mac");
+    CHECK(tunnel.told.size() == 52);
+}
+
 TEST_CASE("a server role tells of a bad MAC when it is asked to, once for each request and not in more octets")
 {
     Tunnel tunnel{DigestKind::sha256, 4, {.on_bad_mac = ntp_shim::OnBadMac::nak}};
