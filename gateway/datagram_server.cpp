@@ -1,6 +1,5 @@
 #include "gateway/datagram_server.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -98,9 +97,8 @@ void DatagramServer::on_request(const ntp_shim::ClientEndpoint& from, std::span<
 void DatagramServer::refused(const ntp_shim::ClientEndpoint& from, const ntp_shim::Refusal& refusal)
 {
     events_.dropped(refusal.reason, client_text(from));
-    if (!refusal.answer.empty()) {
+    if (!refusal.answer.empty() && front_.tell(from, refusal.answer)) {
         ++refusals_told_;
-        front_.deliver(from, refusal.answer);
     }
 }
 
@@ -121,10 +119,8 @@ void DatagramServer::on_answer(std::span<const std::byte> packet, transports::In
 
 void DatagramServer::on_undelivered(std::size_t count)
 {
-    // A refusal's answer that was not taken is counted with its request already.
-    const auto replies = std::min<std::uint64_t>(count, counters_.replies.forwarded);
-    counters_.replies.forwarded -= replies;
-    for (std::uint64_t i = 0; i < replies; ++i) {
+    counters_.replies.forwarded -= count;
+    for (std::size_t i = 0; i < count; ++i) {
         counters_.replies.drop(DropReason::send_failed);
     }
 }

@@ -47,7 +47,23 @@ public:
     }
     void on_datagram(const transports::Datagram& datagram) override { front_.on_datagram(index_, datagram); }
     void on_refused(int) override {} // an unconnected socket hears of its clients' ends; they lose nothing by it
-    void on_send_failed(std::size_t count) override { front_.owner_.on_undelivered(count); }
+    void on_send_failed(std::size_t count) override
+    {
+        if (telling_) {
+            told_ = false;
+        } else {
+            front_.owner_.on_undelivered(count);
+        }
+    }
+    bool tell(std::span<const std::byte> packet, const sockaddr_storage& to, const MappedAddress& local)
+    {
+        socket_->flush(); // what is queued has its own failures
+        telling_ = told_ = true;
+        socket_->send(packet, to, local);
+        socket_->flush();
+        telling_ = false;
+        return told_;
+    }
     [[nodiscard]] transports::UdpSocket& socket() noexcept { return *socket_; }
     [[nodiscard]] const transports::UdpSocket& socket() const noexcept { return *socket_; }
 
@@ -55,6 +71,8 @@ private:
     UdpFront& front_;
     std::uint16_t index_;
     std::unique_ptr<transports::UdpSocket> socket_;
+    bool telling_ = false;
+    bool told_ = false;
 };
 
 UdpFront::UdpFront(transports::Loop& loop, const Tunnel& tunnel, Default without_clients, UdpFrontOwner& owner)
@@ -129,6 +147,12 @@ void UdpFront::deliver(const ntp_shim::ClientEndpoint& client, std::span<const s
 {
     const sockaddr_storage to = transports::from_mapped(client.address, client.port, client.scope);
     ports_.at(client.listener)->socket().send(packet, to, client.local);
+}
+
+bool UdpFront::tell(const ntp_shim::ClientEndpoint& client, std::span<const std::byte> packet)
+{
+    const sockaddr_storage to = transports::from_mapped(client.address, client.port, client.scope);
+    return ports_.at(client.listener)->tell(packet, to, client.local);
 }
 
 } // namespace gateway

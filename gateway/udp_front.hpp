@@ -42,6 +42,8 @@ public:
     [[nodiscard]] std::optional<std::string> bind();          // the error text
     [[nodiscard]] std::vector<std::string> addresses() const; // as bound
     void deliver(const ntp_shim::ClientEndpoint& client, std::span<const std::byte> packet);
+    /// Sent at once; whether the socket took it. The owner hears of no failure.
+    [[nodiscard]] bool tell(const ntp_shim::ClientEndpoint& client, std::span<const std::byte> packet);
     void stop() noexcept { stopped_ = true; } // no request is taken any more
 
 private:
