@@ -40,6 +40,7 @@ constexpr auto kNames = std::to_array<Named>({
     {DropReason::unknown_key, "unknown_key"},
     {DropReason::key_not_allowed, "key_not_allowed"},
     {DropReason::bad_mac, "bad_mac"},
+    {DropReason::replayed, "replayed"},
     {DropReason::no_key, "no_key"},
     {DropReason::sealed_already, "sealed_already"},
     {DropReason::asked_to_wait, "asked_to_wait"},

@@ -42,6 +42,7 @@ enum class DropReason : std::uint8_t {
     unknown_key,     // a key id that is not ours, is not trusted, or is not the request's
     key_not_allowed, // the key's address list does not have the peer
     bad_mac,         // the digest is not the key's over this packet
+    replayed,        // a sealed request that came from this address before
     no_key,          // the key file has none of the keys to seal with
     sealed_already,  // a client's own MAC or extension fields, where the request would have to be re-issued
     asked_to_wait,   // an authenticated RATE kiss: too early to ask again

@@ -140,6 +140,9 @@ ServerShim::State::FromChannel ServerShim::State::on_request(ServerChannel& chan
         }
         memory = std::move(std::get<SealMemoryPointer>(opened));
         octets = octets.first(kHeaderSize);
+        if (is_replay(request, memory)) {
+            return DropReason::replayed;
+        }
     }
     const auto account = admit(request);
     if (const auto* reason = std::get_if<DropReason>(&account)) {
@@ -183,6 +186,16 @@ std::optional<DropReason> ServerShim::State::check_shape(const ServerRequest& re
     }
     const auto parsed = Packet::parse(request.octets);
     return parsed ? check_request(*parsed) : DropReason::too_short;
+}
+
+/// Whoever saw a request can send it again in its sender's name. A stamp of zero tells nothing apart.
+bool ServerShim::State::is_replay(const ServerRequest& request, const SealMemoryPointer& memory)
+{
+    if (request.from == nullptr || memory == nullptr) {
+        return false;
+    }
+    const auto stamp = Packet::parse(request.octets).value_or(Packet{}).transmit;
+    return stamp != 0 && !genuine.add(request.from->address, stamp);
 }
 
 /// A datagram's sender is a client of ours, with a client's limits. They count what the seal has let through: forged

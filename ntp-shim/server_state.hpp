@@ -9,6 +9,7 @@
 #include "ntp-shim/frame.hpp"
 #include "ntp-shim/packet.hpp"
 #include "ntp-shim/rate_limit.hpp"
+#include "ntp-shim/recent_requests.hpp"
 #include "ntp-shim/seal.hpp"
 #include "ntp-shim/server_exchanges.hpp"
 #include "ntp-shim/server_shim.hpp"
@@ -34,7 +35,8 @@ struct DaemonAnswer {
 
 struct ServerShim::State {
     State(const ServerPolicy& the_policy, Counters& the_counters, ServerSeal* the_seal)
-        : policy(the_policy), counters(the_counters), seal(the_seal), exchanges(the_policy, the_counters)
+        : policy(the_policy), counters(the_counters), seal(the_seal), exchanges(the_policy, the_counters),
+          genuine(the_policy.hash_seed)
     {}
 
     using FromChannel = std::variant<ToUpstream, ToChannel, DropReason>;
@@ -44,6 +46,7 @@ struct ServerShim::State {
     FromChannel on_ping(ServerChannel& channel, std::uint32_t id, const ServerRequest& ping);
     FromChannel on_request(ServerChannel& channel, const ServerRequest& request, std::uint64_t fresh);
     std::optional<DropReason> check_shape(const ServerRequest& request) const;
+    bool is_replay(const ServerRequest& request, const SealMemoryPointer& memory);
     std::variant<ClientAccounts::Number, DropReason> admit(const ServerRequest& request);
     std::optional<DropReason> check(const ServerChannel& channel, const ServerRequest& request) const;
     std::variant<std::uint64_t, DropReason> upstream_stamp(const Packet& packet, std::uint64_t fresh) const;
@@ -57,6 +60,7 @@ struct ServerShim::State {
     Counters& counters;
     ServerSeal* const seal;
     ServerExchanges exchanges;
+    RecentRequests genuine; // opened by the seal
     TokenBucket refusals;
     FrameBuffer message{}; // towards a channel
     SealBuffer packet{};   // towards the daemon, or a reply before it is framed

@@ -174,7 +174,7 @@ def test_a_server_role_asks_the_daemon_for_genuine_requests_only(start, folder):
                 server.wait_counters(lambda counted, sent=min(number + 50, len(bad)): counted["requests"]["received"] == sent,
                                      "all of them counted")
             assert asker.receive(0.1) is None and not asker.heard.wrong and not daemon.heard
-            for form in (right, key.seal(plain, 48), key.seal(ntp.request(version=3).encode())):
+            for form in (right, key.seal(ntp.request().encode(), 48), key.seal(ntp.request(version=3).encode())):
                 asker.send_raw(form)
                 eventually(lambda: asker.receive(0.1) is None and len(asker.heard.wrong) > 0, "an answer", 5)
                 reply = asker.heard.wrong.pop()

@@ -1,5 +1,6 @@
 // Both roles of a mac tunnel, joined in memory: what the local client sees, and what nobody gets past either of them.
 #include "ntp-shim/client_shim.hpp"
+#include "ntp-shim/recent_requests.hpp"
 #include "ntp-shim/server_shim.hpp"
 
 #include "tests/unit/ntp-shim/keys.hpp"
@@ -283,12 +284,58 @@ TEST_CASE("a server role's clients have a rate and a number of exchanges")
                                         1000 + i);
     }
     CHECK(tunnel.server.open() == 16);
-    for (int i = 16; i < 100; ++i) {
-        CHECK(tunnel.refused(with_mac(request(), sealing)) == "client_limit");
+    for (std::uint64_t i = 16; i < 100; ++i) {
+        CHECK(tunnel.refused(with_mac(request({.transmit = i + 1}), sealing)) == "client_limit");
     }
-    CHECK(tunnel.refused(with_mac(request(), sealing)) == "rate_limited");
+    CHECK(tunnel.refused(with_mac(request({.transmit = 101}), sealing)) == "rate_limited");
     tunnel.server.expire(at(5s));
-    CHECK(tunnel.refused(with_mac(request(), sealing), 6s) == "");
+    CHECK(tunnel.refused(with_mac(request({.transmit = 102}), sealing), 6s) == "");
+}
+
+TEST_CASE("a captured request that is sent again in its sender's name uses up nothing and asks nobody")
+{
+    Tunnel tunnel;
+    const auto& sealing = *tunnel.keys->find(7);
+    const auto captured = with_mac(request(), sealing);
+    CHECK(tunnel.refused(captured) == "");
+    for (int i = 0; i < 1000; ++i) {
+        CHECK(tunnel.refused(captured) == "replayed");
+    }
+    CHECK(tunnel.server.open() == 1);
+    CHECK(tunnel.server_counters.requests.forwarded == 1);
+    CHECK(tunnel.refused(with_mac(request({.transmit = 1}), sealing)) == "");
+    auto elsewhere = kServerSeen;
+    elsewhere.address = ipv4(192, 0, 2, 3);
+    CHECK(std::holds_alternative<ntp_shim::ToUpstream>(
+        tunnel.server.on_datagram(elsewhere, captured, at(0s), at(0s), kUpstream + 5)));
+}
+
+TEST_CASE("requests without a stamp, or without a MAC where that is served, are no replays")
+{
+    Tunnel tunnel{DigestKind::sha256, 4, {.unauthenticated = ntp_shim::Unauthenticated::serve}};
+    auto stampless = request();
+    ntp_shim::write_stamp(stampless, ntp_shim::StampField::transmit, 0);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(tunnel.refused(with_mac(stampless, *tunnel.keys->find(7))) == "");
+        CHECK(tunnel.refused(request()) == "");
+    }
+}
+
+TEST_CASE("of the requests seen the oldest is forgotten first, and no more are kept than there is room for")
+{
+    ntp_shim::RecentRequests seen{4711};
+    const auto address = ipv4(192, 0, 2, 1);
+    const auto room = ntp_shim::RecentRequests::kRemembered;
+    for (int round = 0; round < 3; ++round) {
+        for (std::uint64_t stamp = 1; stamp <= room; ++stamp) {
+            CHECK(seen.add(address, stamp + static_cast<std::uint64_t>(round) * room));
+        }
+    }
+    CHECK_FALSE(seen.add(address, 3 * room));
+    CHECK_FALSE(seen.add(address, 2 * room + 1));
+    CHECK(seen.add(address, 1));
+    CHECK(seen.add(address, 2 * room + 1)); // which that pushed out
+    CHECK_FALSE(seen.add(address, 2 * room + 3));
 }
 
 TEST_CASE("what is forged in a client's name does not use up its share")
