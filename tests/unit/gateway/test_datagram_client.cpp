@@ -257,7 +257,7 @@ TEST_CASE("a waiting request permits an attempt a second during a long pause")
         rig.run_for(20ms);
     }
     const auto pause = rig.world.last_look_up - before;
-    CHECK(pause >= 1s);
+    CHECK(pause >= 990ms); // between two readings of ours, taken just after the product's
     CHECK(pause < 1600ms);
 }
 
