@@ -1,6 +1,5 @@
 // Both roles of a mac tunnel, joined in memory: what the local client sees, and what nobody gets past either of them.
 #include "ntp-shim/client_shim.hpp"
-#include "ntp-shim/recent_requests.hpp"
 #include "ntp-shim/server_shim.hpp"
 
 #include "tests/unit/ntp-shim/keys.hpp"
@@ -319,23 +318,6 @@ TEST_CASE("requests without a stamp, or without a MAC where that is served, are 
         CHECK(tunnel.refused(with_mac(stampless, *tunnel.keys->find(7))) == "");
         CHECK(tunnel.refused(request()) == "");
     }
-}
-
-TEST_CASE("of the requests seen the oldest is forgotten first, and no more are kept than there is room for")
-{
-    ntp_shim::RecentRequests seen{4711};
-    const auto address = ipv4(192, 0, 2, 1);
-    const auto room = ntp_shim::RecentRequests::kRemembered;
-    for (int round = 0; round < 3; ++round) {
-        for (std::uint64_t stamp = 1; stamp <= room; ++stamp) {
-            CHECK(seen.add(address, stamp + static_cast<std::uint64_t>(round) * room));
-        }
-    }
-    CHECK_FALSE(seen.add(address, 3 * room));
-    CHECK_FALSE(seen.add(address, 2 * room + 1));
-    CHECK(seen.add(address, 1));
-    CHECK(seen.add(address, 2 * room + 1)); // which that pushed out
-    CHECK_FALSE(seen.add(address, 2 * room + 3));
 }
 
 TEST_CASE("what is forged in a client's name does not use up its share")
