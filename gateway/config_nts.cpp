@@ -257,4 +257,20 @@ void read_nts(const Value& block, const LoadContext& context, TunnelDraft& draft
     NtsReader{block, context, draft}.read();
 }
 
+void read_nts_blocks(Section& tunnel, const LoadContext& context, TunnelDraft& draft)
+{
+    read_nts(tunnel.find("nts"), context, draft);
+    const auto tls = tunnel.find("tls");
+    draft.tls_place = tunnel.place("tls");
+    // A server that only answers NTP needs no certificate: its keys come from the file that it shares.
+    if (tls || draft.tunnel.role == Role::client || !draft.tunnel.ke_listen.empty()) {
+        read_tls(tls, context, draft);
+    }
+    for (const auto* other : {"mac", "dtls", "ssh"}) {
+        if (const auto block = tunnel.find(other)) {
+            context.report.error(block.place(), fmt::format("has no use under channel nts (expected no {})", other));
+        }
+    }
+}
+
 } // namespace gateway

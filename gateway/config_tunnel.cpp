@@ -365,26 +365,10 @@ private:
 
     [[nodiscard]] bool is_nts() const noexcept { return draft_.tunnel.channel == ChannelKind::nts; }
 
-    void read_nts_blocks()
-    {
-        read_nts(section_.find("nts"), context_, draft_);
-        const auto tls = section_.find("tls");
-        draft_.tls_place = section_.place("tls");
-        // A server that only answers NTP needs no certificate: its keys come from the file that it shares.
-        if (tls || is(Role::client) || !draft_.tunnel.ke_listen.empty()) {
-            read_tls(tls, context_, draft_);
-        }
-        for (const auto* other : {"mac", "dtls", "ssh"}) {
-            if (const auto block = section_.find(other)) {
-                report_.error(block.place(), fmt::format("has no use under channel nts (expected no {})", other));
-            }
-        }
-    }
-
     void read_blocks()
     {
         if (is_nts()) {
-            read_nts_blocks();
+            read_nts_blocks(section_, context_, draft_);
             return;
         }
         if (const auto nts = section_.find("nts")) {

@@ -58,6 +58,8 @@ void read_timing(const Value& block, Report& report, TunnelDraft& draft);
 void read_mac(const Value& block, const LoadContext& context, TunnelDraft& draft);
 /// The `nts:` block of channel nts; `draft` knows its role and listeners.
 void read_nts(const Value& block, const LoadContext& context, TunnelDraft& draft);
+/// The same, and the blocks that stand beside it.
+void read_nts_blocks(Section& tunnel, const LoadContext& context, TunnelDraft& draft);
 
 /// `source-port` of a client role.
 void read_source_port(const Value& value, Report& report, Tunnel& tunnel);
