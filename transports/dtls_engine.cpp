@@ -1,5 +1,6 @@
 #include "transports/dtls_engine.hpp"
 
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,23 +27,24 @@ constexpr std::size_t kExplicitNonce = 8; // RFC 5288 section 3, RFC 6655 sectio
 constexpr std::size_t kTag = 16;
 constexpr std::size_t kShortTag = 8; // RFC 6655 section 4
 
-/// Octets that a record under the suite has at least, whatever it says; 0 when nobody need ask.
-std::size_t shortest_sealed(const SSL& session)
+constexpr std::size_t kShortestCbc = 16 + 32; // RFC 5246 section 6.2.3.2: vector, then SHA-1 and padding
+
+/// Octets that a record of the epoch of the keys has at least, whatever it says; nothing while the suite is not known.
+std::optional<std::size_t> shortest_sealed(const SSL& session)
 {
     const SSL_CIPHER* const current = SSL_get_current_cipher(&session);
     const SSL_CIPHER* const suite = current != nullptr ? current : SSL_get_pending_cipher(&session);
-    if (suite == nullptr || SSL_CIPHER_is_aead(suite) == 0) {
-        return 0;
+    if (suite == nullptr) {
+        return std::nullopt;
     }
-    switch (SSL_CIPHER_get_cipher_nid(suite)) {
-    case NID_chacha20_poly1305:
+    if (SSL_CIPHER_is_aead(suite) == 0) {
+        return kShortestCbc;
+    }
+    if (SSL_CIPHER_get_cipher_nid(suite) == NID_chacha20_poly1305) {
         return kTag;
-    case NID_aes_128_ccm:
-    case NID_aes_256_ccm: // with either tag
-        return kExplicitNonce + kShortTag;
-    default:
-        return kExplicitNonce + kTag;
     }
+    const bool short_tag = std::string_view{SSL_CIPHER_get_name(suite)}.ends_with("CCM8");
+    return kExplicitNonce + (short_tag ? kShortTag : kTag);
 }
 
 } // namespace
@@ -82,7 +84,11 @@ struct DtlsEngine::State {
 /// (RFC 6347 section 4.1.2.7): anybody could write one.
 bool DtlsEngine::State::is_too_short(const DtlsRecord& record) const
 {
-    return record.epoch != 0 && record.bytes.size() < kRecordHeader + shortest_sealed(*session);
+    if (record.epoch == 0) {
+        return false;
+    }
+    const auto shortest = shortest_sealed(*session);
+    return !shortest || record.bytes.size() < kRecordHeader + *shortest; // no suite, no keys: nobody can have sealed it
 }
 
 bool DtlsEngine::State::prepare()

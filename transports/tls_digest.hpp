@@ -1,4 +1,5 @@
-// SHA-256 for records that must show a change (not for secrets), the keyed SHA-1 of known_hosts, and the name of the library that computes it.
+// SHA-256 for records that must show a change (not for secrets), the keyed SHA-1 of known_hosts, and the name of the
+// library that computes it.
 #pragma once
 
 #include <array>

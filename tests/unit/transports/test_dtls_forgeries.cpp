@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,33 +12,34 @@
 
 using namespace std::chrono_literals;
 using namespace transports;
-using support::Datagram;
 using support::DatagramPair;
 using support::DatagramScene;
 using support::Towards;
 
 namespace {
 
+using Octets = support::Datagram; // of a whole datagram
+
 constexpr std::byte kHandshake{22};
 constexpr std::byte kApplicationData{23};
 
 /// A record of the epoch of the keys, with a fragment that nobody sealed.
-Datagram forged(std::byte type, std::uint8_t number, std::size_t size)
+Octets forged(std::byte type, std::uint8_t number, std::size_t size)
 {
-    Datagram record(kRecordHeader + size, std::byte{'A'});
+    Octets record(kRecordHeader + size, std::byte{'A'});
     const std::array<int, kRecordHeader> header{0, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 9, number, 0, static_cast<int>(size)};
     std::ranges::transform(header, record.begin(), [](int octet) { return static_cast<std::byte>(octet); });
     record.front() = type;
     return record;
 }
 
-DatagramScene scene_of(const std::string& suite)
-{
-    DatagramScene scene;
-    scene.client_settings.policy.suites = {suite};
-    scene.server_settings.policy.suites = {suite};
-    return scene;
-}
+struct SuiteScene : DatagramScene {
+    explicit SuiteScene(const std::string& suite)
+    {
+        client_settings.policy.suites = {suite};
+        server_settings.policy.suites = {suite};
+    }
+};
 
 std::uint64_t discards(const DtlsEngine& engine, Discard why)
 {
@@ -58,7 +61,7 @@ TEST_CASE("no forged record of whatever length ends an association, under any su
 {
     for (const std::string& suite : kSuites) {
         CAPTURE(suite);
-        const DatagramScene scene = scene_of(suite);
+        const SuiteScene scene{suite};
         DatagramPair pair{scene};
         REQUIRE(pair.agree());
         for (std::size_t size = 0; size <= 80; ++size) {
@@ -79,9 +82,8 @@ TEST_CASE("nor a handshake, at any of its steps")
 {
     for (const std::string& suite : kSuites) {
         CAPTURE(suite);
-        const DatagramScene scene = scene_of(suite);
-        std::vector<std::pair<Towards, Datagram>> wanted;
-        DatagramPair pair{scene, [](Towards, std::size_t, const Datagram&) { return std::vector<Nanoseconds>{1ms}; }};
+        const SuiteScene scene{suite};
+        DatagramPair pair{scene, [](Towards, std::size_t, const Octets&) { return std::vector<Nanoseconds>{1ms}; }};
         pair.start();
         for (std::uint8_t step = 0; step < 7; ++step) {
             for (const std::size_t size : {std::size_t{1}, std::size_t{15}, std::size_t{23}}) {
@@ -98,7 +100,7 @@ TEST_CASE("nor a handshake, at any of its steps")
 TEST_CASE("a stranger in the middle of a handshake makes us keep a few records, not a hundred")
 {
     const DatagramScene scene;
-    DatagramPair pair{scene, [](Towards to, std::size_t index, const Datagram&) {
+    DatagramPair pair{scene, [](Towards to, std::size_t index, const Octets&) {
                           const bool lost = to == Towards::server && index >= 2; // after both hellos
                           return lost ? std::vector<Nanoseconds>{} : std::vector<Nanoseconds>{0ms};
                       }};
