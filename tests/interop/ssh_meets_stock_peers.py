@@ -25,7 +25,7 @@ def test_chronyd_is_asked_through_both_roles(start, chronyd, keys):
     opened = client.events("channel_opened")[0]
     assert opened["protocol"] == "SSH2" and opened["matched"] == "127.0.0.1", opened
     assert opened["suite"] == "curve25519-sha256 aes256-gcm@openssh.com aead-gcm"
-    told = server.events("channel_opened")[0]
+    told = server.wait_event("channel_opened")
     assert (told["subject"], told["matched"]) == ("ntpgate", "ntpgate-client"), told
     with ntp.Client(client.address()) as asker:
         for _ in range(20):

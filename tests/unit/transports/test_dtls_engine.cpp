@@ -81,12 +81,13 @@ TEST_CASE("the handshake survives whatever happens to any one of its datagrams")
         const std::size_t count = to == Towards::client ? whole.sent_to_client.size() : whole.sent_to_server.size();
         REQUIRE(count >= 2);
         for (std::size_t spoilt = 0; spoilt < count; ++spoilt) {
-            for (const auto& [name, delays] : fates) {
+            for (const auto& fate : fates) {
                 CAPTURE(static_cast<int>(to));
                 CAPTURE(spoilt);
-                CAPTURE(name);
-                DatagramPair pair{scene, [&, delays = delays](Towards towards, std::size_t index, const Datagram&) {
-                                      return towards == to && index == spoilt ? delays : std::vector<Nanoseconds>{0ms};
+                CAPTURE(fate.first);
+                DatagramPair pair{scene, [&](Towards towards, std::size_t index, const Datagram&) {
+                                      return towards == to && index == spoilt ? fate.second
+                                                                              : std::vector<Nanoseconds>{0ms};
                                   }};
                 CHECK(pair.agree());
                 pair.run(2s);

@@ -42,9 +42,9 @@ struct Owner final : KeServerOwner {
             if (!over && !text.ends_with('?')) {
                 return std::nullopt;
             }
-            Octets key(32);
-            CHECK(channel.export_keys("EXPORTER-test", octets("context"), key));
-            owner.key = key;
+            Octets exported(32);
+            CHECK(channel.export_keys("EXPORTER-test", octets("context"), exported));
+            owner.key = exported;
             owner.heard.push_back(text + (over ? " (over)" : ""));
             return octets("to " + text + "!");
         }
