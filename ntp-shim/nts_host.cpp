@@ -44,11 +44,14 @@ bool is_ipv4(std::string_view text) noexcept
                          ++parts;
                          const bool number = !part.empty() && part.size() <= 3 && std::ranges::all_of(part, is_digit) &&
                                              (part.size() == 1 || part.front() != '0');
+                         if (!number) {
+                             return false; // nor must its value be computed: it may have any length
+                         }
                          int value = 0;
                          for (const char c : part) {
                              value = value * 10 + (c - '0');
                          }
-                         return number && value <= 255;
+                         return value <= 255;
                      }) &&
            parts == 4;
 }

@@ -128,13 +128,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     const bool on_request = (data[1] & 1) != 0;
     const auto input = std::as_bytes(std::span{data, size}).subspan(2);
+    bool came_before = false;
     if (on_request) {
         const auto forged = changed(request, (data[1] & 2) != 0, input);
         const auto verdict = server.on_datagram(endpoint(), forged, kNow, kNow, kFresh + 1);
         require(std::holds_alternative<ntp_shim::Refusal>(verdict) || forged == request,
                 "the daemon is asked for genuine requests only");
+        came_before = forged == request;
     }
     const auto asked = server.on_datagram(endpoint(), request, kNow, kNow, kFresh + 2);
+    if (came_before) {
+        require(std::holds_alternative<ntp_shim::Refusal>(asked), "a genuine request reaches the daemon once");
+        return 0;
+    }
     require(std::holds_alternative<ntp_shim::ToUpstream>(asked), "a genuine request reaches the daemon");
     const auto answered =
         server.on_upstream_datagram(daemon_reply(std::get<ntp_shim::ToUpstream>(asked).packet), kNow, kNow);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -28,7 +29,7 @@ Octets octets(const std::string& text)
 std::string text_of(std::span<const std::byte> bytes)
 {
     std::string out(bytes.size(), '\0');
-    std::memcpy(out.data(), bytes.data(), bytes.size());
+    std::ranges::transform(bytes, out.begin(), [](std::byte octet) { return static_cast<char>(octet); });
     return out;
 }
 
