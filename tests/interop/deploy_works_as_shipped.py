@@ -137,10 +137,14 @@ def test_an_example_is_valid(example, adapted):
 
 
 def test_the_examples_of_the_readme_are_valid(folder):
-    """Both YAML blocks of the README, with files where they name some."""
+    """Every YAML block of the README, with files where they name some."""
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     pki = TrialPki(folder)
+    made = command("keygen", "ssh", "--out", str(folder / "ssh"))
+    assert made.returncode == 0, made
+    for file in (folder / "ssh").iterdir():
+        shutil.copy(file, folder / file.name)
     for name in ("server", "client"):
         for kind in ("pem", "key"):
             shutil.copy(folder / f"{name}.{kind}", folder / f"{name}-copy.{kind}")
