@@ -57,7 +57,7 @@ def test_a_client_role_exchanges_frames_with_s_server(start, trial_pki, folder):
     port = free_port()
     identity = (trial_pki.server_certificate, trial_pki.server_key)
     with stock_dtls.s_server(port, trial_pki.ca, folder / "s_server.log", identity) as peer:
-        eventually(lambda: bound(port), "s_server's socket")
+        eventually(lambda: stock_dtls.bound(port), "s_server's socket")
         client = start(client_tunnel(f"127.0.0.1:{port}", trial_pki.client(), channel="dtls"))
         opened = client.events("channel_opened")[0]
         assert (opened["protocol"], opened["matched"]) == ("DTLS1.2", "localhost")
@@ -69,11 +69,6 @@ def test_a_client_role_exchanges_frames_with_s_server(start, trial_pki, folder):
             peer.send(honest_frame(asked).encode())
             assert asker.receive(2.0), asker.heard
         client.finish()
-
-
-def bound(port: int) -> bool:
-    with open("/proc/net/udp", encoding="ascii") as rows:
-        return any(f":{port:04X} " in row.split("rem")[0] for row in rows)
 
 
 # What openssl can be told to do wrong in DTLS: the cases of TLS, and what only an option of its own makes.
@@ -140,7 +135,7 @@ def test_a_client_role_refuses(case, trial_pki, folder):
     name = ["--server-name", str(bench.settings.get("server-name", "localhost"))]
     lists = [each for path in bench.settings.get("crl", []) for each in ("--crl", path)]
     with stock_dtls.s_server(port, trial_pki.ca, folder / "s_server.log", identity, *ciphers_of(bench), **more):
-        eventually(lambda: bound(port), "s_server's socket")
+        eventually(lambda: stock_dtls.bound(port), "s_server's socket")
         code, document = ask_through(port, trial_pki, *name, *lists)
     assert (code, document["error"]["reason"]) == (1, reason), document
 
@@ -151,7 +146,7 @@ def test_a_client_role_finds_nothing_to_agree_on_with_a_server_of_dtls_1_0(trial
     with stock_dtls.s_server(port, trial_pki.ca, folder / "s_server.log",
                              (trial_pki.server_certificate, trial_pki.server_key), "-cipher", "ALL:@SECLEVEL=0",
                              version="-dtls1"):
-        eventually(lambda: bound(port), "s_server's socket")
+        eventually(lambda: stock_dtls.bound(port), "s_server's socket")
         code, document = ask_through(port, trial_pki, "--server-name", "localhost")
     assert (code, document["error"]["reason"]) == (1, "no_common_suite"), document
 

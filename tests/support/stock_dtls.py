@@ -102,6 +102,11 @@ def gnutls_client(address: tuple[str, int], ca: str, log: Path, identity: tuple[
                       "-p", str(address[1]), address[0]], log.with_suffix(".err"))
 
 
+def bound(port: int) -> bool:
+    with open("/proc/net/udp", encoding="ascii") as rows:
+        return any(f":{port:04X} " in row.split("rem")[0] for row in rows)
+
+
 class DatagramSocket:
     """A bare UDP client of one address."""
 
