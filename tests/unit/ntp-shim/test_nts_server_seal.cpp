@@ -56,7 +56,7 @@ std::size_t cookies_for(const Octets& request)
 
 } // namespace
 
-TEST_SUITE_BEGIN("nts_server");
+TEST_SUITE_BEGIN("nts_server_seal");
 
 TEST_CASE("a good request is accepted under every algorithm")
 {
