@@ -1,13 +1,10 @@
 #include "gateway/audit.hpp"
 
-#include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
-#include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <sys/stat.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "gateway/printable.hpp"
@@ -19,263 +16,133 @@ namespace gateway {
 
 namespace {
 
-constexpr auto kFoldInterval = std::chrono::seconds{10};
-constexpr std::uint32_t kRefusalsPerInterval = 10;  // what an unauthenticated sender can cause
-constexpr std::uint32_t kChannelsPerInterval = 200; // what only an authenticated peer can
-constexpr std::size_t kMaxFolds = 512;
-const std::string kChainStart(64, '0');
+using nlohmann::ordered_json;
 
-bool is_folded(AuditEvent event) noexcept
-{
-    switch (event) {
-    case AuditEvent::channel_opened:
-    case AuditEvent::channel_closed:
-    case AuditEvent::channel_failed:
-    case AuditEvent::certificate_rejected:
-    case AuditEvent::identifier_mismatch:
-    case AuditEvent::replay_detected:
-    case AuditEvent::oversize_dropped:
-    case AuditEvent::limit_reached:
-    case AuditEvent::rekeyed:
-    case AuditEvent::ke_succeeded:
-    case AuditEvent::ke_failed:
-        return true;
-    case AuditEvent::started:
-    case AuditEvent::stopped:
-    case AuditEvent::config_loaded:
-    case AuditEvent::config_rejected:
-    case AuditEvent::privileges_dropped:
-    case AuditEvent::key_loaded:
-    case AuditEvent::key_destroyed:
-    case AuditEvent::mirror_invalid:
-    case AuditEvent::profile_claim:
-    case AuditEvent::chain_restarted:
-        return false;
-    }
-    return false;
-}
+constexpr std::chrono::milliseconds kNoPatience{0}; // the file has the record
+constexpr std::chrono::milliseconds kOnlySinkPatience{200};
 
-/// The requirement an event answers, by common criteria's own name.
-std::string_view requirement(AuditEvent event) noexcept
-{
-    switch (event) {
-    case AuditEvent::started:
-    case AuditEvent::stopped:
-    case AuditEvent::chain_restarted:
-        return "FAU_GEN.1";
-    case AuditEvent::config_loaded:
-    case AuditEvent::config_rejected:
-    case AuditEvent::profile_claim:
-        return "FMT_SMF.1";
-    case AuditEvent::key_loaded:
-        return "FMT_MTD.1/CryptoKeys";
-    case AuditEvent::key_destroyed:
-        return "FCS_CKM.4";
-    case AuditEvent::mirror_invalid:
-    case AuditEvent::privileges_dropped:
-        return "";
-    case AuditEvent::channel_opened:
-    case AuditEvent::channel_closed:
-    case AuditEvent::channel_failed:
-    case AuditEvent::oversize_dropped:
-    case AuditEvent::limit_reached:
-    case AuditEvent::ke_succeeded:
-    case AuditEvent::ke_failed:
-        return "FTP_ITC.1";
-    case AuditEvent::rekeyed:
-        return "FCS_SSHC_EXT.1, FCS_SSHS_EXT.1";
-    case AuditEvent::replay_detected:
-        return "FCS_DTLSC_EXT.2, FCS_DTLSS_EXT.1";
-    case AuditEvent::certificate_rejected:
-    case AuditEvent::identifier_mismatch:
-        return "FIA_X509_EXT.1/Rev";
-    }
-    return "";
-}
-
-bool write_all(int descriptor, std::string_view text)
+std::optional<std::string> write_to_stderr(std::string_view text)
 {
     while (!text.empty()) {
-        const ssize_t count = ::write(descriptor, text.data(), text.size());
-        if (count < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return false;
+        const ssize_t count = ::write(STDERR_FILENO, text.data(), text.size());
+        if (count < 0 && errno != EINTR) {
+            return std::string{"standard error: "} + std::strerror(errno);
         }
-        text.remove_prefix(static_cast<std::size_t>(count));
+        text.remove_prefix(count < 0 ? 0 : static_cast<std::size_t>(count));
     }
-    return true;
+    return std::nullopt;
 }
 
-int open_file(const std::filesystem::path& file) noexcept
+ordered_json head_json(const ChainHead& head)
 {
-    return ::open(file.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    return {{"seq", head.seq}, {"hash", head.hash}};
 }
 
-/// The end of a file, at most 64 KiB of it: more than any record is long.
-std::string read_tail(int descriptor)
+// Who began a channel that came to nothing, and with whom (FTP_ITC.1 of 2.2e).
+void add_parties(ordered_json& line, const AuditRecord& record, const AuditedTunnel& tunnel)
 {
-    constexpr off_t kTail = off_t{64} * 1024;
-    struct stat status {};
-    if (fstat(descriptor, &status) != 0 || status.st_size == 0) {
-        return {};
+    if (record.event != AuditEvent::channel_failed && record.event != AuditEvent::certificate_rejected &&
+        record.event != AuditEvent::identifier_mismatch) {
+        return;
     }
-    const off_t from = status.st_size > kTail ? status.st_size - kTail : 0;
-    std::string tail(static_cast<std::size_t>(status.st_size - from), '\0');
-    const ssize_t count = pread(descriptor, tail.data(), tail.size(), from);
-    tail.resize(count < 0 ? 0 : static_cast<std::size_t>(count));
-    return tail;
+    const bool client = tunnel.role == Role::client;
+    line["initiator"] = client ? std::string{"local"} : printable(record.peer);
+    line["target"] = client ? printable(record.peer) : std::string{"local"};
 }
 
 } // namespace
 
-std::string_view name(AuditEvent event) noexcept
+AuditScope audit_scope(const Config& config)
 {
-    switch (event) {
-    case AuditEvent::started:
-        return "started";
-    case AuditEvent::stopped:
-        return "stopped";
-    case AuditEvent::config_loaded:
-        return "config_loaded";
-    case AuditEvent::config_rejected:
-        return "config_rejected";
-    case AuditEvent::privileges_dropped:
-        return "privileges_dropped";
-    case AuditEvent::channel_opened:
-        return "channel_opened";
-    case AuditEvent::channel_closed:
-        return "channel_closed";
-    case AuditEvent::channel_failed:
-        return "channel_failed";
-    case AuditEvent::certificate_rejected:
-        return "certificate_rejected";
-    case AuditEvent::identifier_mismatch:
-        return "identifier_mismatch";
-    case AuditEvent::replay_detected:
-        return "replay_detected";
-    case AuditEvent::oversize_dropped:
-        return "oversize_dropped";
-    case AuditEvent::limit_reached:
-        return "limit_reached";
-    case AuditEvent::ke_succeeded:
-        return "ke_succeeded";
-    case AuditEvent::ke_failed:
-        return "ke_failed";
-    case AuditEvent::mirror_invalid:
-        return "mirror_invalid";
-    case AuditEvent::key_loaded:
-        return "key_loaded";
-    case AuditEvent::key_destroyed:
-        return "key_destroyed";
-    case AuditEvent::rekeyed:
-        return "rekeyed";
-    case AuditEvent::profile_claim:
-        return "profile_claim";
-    case AuditEvent::chain_restarted:
-        return "chain_restarted";
+    AuditScope scope{config.requirements, config.lab, {}};
+    for (const Tunnel& tunnel : config.tunnels) {
+        scope.tunnels.emplace(tunnel.name, AuditedTunnel{tunnel.role, tunnel.channel});
     }
-    return "?";
+    return scope;
 }
 
-std::variant<std::unique_ptr<Audit>, std::string> Audit::open(const AuditSettings& settings)
+std::variant<std::unique_ptr<Audit>, std::string> Audit::open(const AuditSettings& settings, AuditScope scope)
 {
-    int descriptor = STDERR_FILENO;
+    std::unique_ptr<Audit> audit{new Audit{settings, std::move(scope)}};
     if (settings.file) {
-        descriptor = open_file(*settings.file);
-        if (descriptor < 0) {
-            return "audit file " + settings.file->string() + ": " + std::strerror(errno);
+        auto file = AuditFile::open(*settings.file);
+        if (auto* error = std::get_if<std::string>(&file)) {
+            return std::move(*error);
         }
-    }
-    std::unique_ptr<Audit> audit{new Audit{descriptor, settings}};
-    if (auto error = audit->continue_chain()) {
-        return std::move(*error);
+        audit->file_ = std::move(std::get<std::unique_ptr<AuditFile>>(file));
+        audit->continue_chain();
     }
     return audit;
 }
 
-Audit::Audit(int descriptor, const AuditSettings& settings)
-    : descriptor_{descriptor}, file_{settings.file}, syslog_{settings.syslog},
-      stop_when_full_{settings.stop_when_full}, previous_{kChainStart}
+Audit::Audit(const AuditSettings& settings, AuditScope scope)
+    : scope_{std::move(scope)}, stop_when_full_{settings.stop_when_full}, path_{settings.file},
+      system_log_{settings.syslog ? std::make_unique<SystemLog>(settings.file ? kNoPatience : kOnlySinkPatience)
+                                  : nullptr},
+      head_{0, chain_start()}
 {}
 
-Audit::~Audit()
-{
-    if (file_) {
-        close(descriptor_);
-    }
-}
+Audit::~Audit() = default;
 
-std::optional<std::string> Audit::continue_chain()
+void Audit::continue_chain()
 {
-    if (!file_) {
-        return std::nullopt;
+    const ChainEnd end = file_->end();
+    if (end.last) {
+        head_ = *end.last;
     }
-    std::string tail = read_tail(descriptor_);
-    if (tail.empty()) {
-        return std::nullopt;
+    if (!end.unreadable && !end.open_line) {
+        return;
     }
-    const bool torn = tail.back() != '\n';
-    if (torn && !write_all(descriptor_, "\n")) {
-        return "audit file " + file_->string() + ": " + std::strerror(errno);
-    }
-    if (!torn) {
-        tail.pop_back();
-        const std::string line = tail.substr(tail.rfind('\n') + 1);
-        const auto last = nlohmann::json::parse(line, nullptr, false);
-        if (last.is_object() && last.contains("seq") && last["seq"].is_number_unsigned()) {
-            sequence_ = last["seq"].get<std::uint64_t>();
-            previous_ = transports::sha256_hex(line);
-            return std::nullopt;
+    if (end.open_line) {
+        if (auto error = file_->append("\n")) {
+            note_failure(std::move(*error));
+            return;
         }
     }
+    ordered_json fields = ordered_json::object();
+    if (end.last) {
+        fields["after"] = head_json(*end.last);
+    }
+    head_.hash = end.unreadable.value_or(head_.hash);
     AuditRecord restarted;
     restarted.event = AuditEvent::chain_restarted;
-    restarted.reason = torn ? "torn_line" : "unreadable_line";
-    record(restarted);
-    return std::nullopt;
+    restarted.reason = end.open_line ? "torn_line" : "unreadable_line";
+    write_line(restarted, fields);
 }
 
 std::optional<std::string> Audit::reopen()
 {
-    if (!file_) {
+    if (!file_ || !file_->moved()) {
         return std::nullopt;
     }
-    const int descriptor = open_file(*file_);
-    if (descriptor < 0) {
-        return "audit file " + file_->string() + ": " + std::strerror(errno) + "; the old one stays in use";
+    auto opened = AuditFile::open(*path_);
+    if (const auto* error = std::get_if<std::string>(&opened)) {
+        return *error + "; the old file stays in use";
     }
-    close(descriptor_);
-    descriptor_ = descriptor;
+    auto file = std::move(std::get<std::unique_ptr<AuditFile>>(opened));
+    const ChainEnd end = file->end();
+    if (end.last || end.unreadable || end.open_line) {
+        return "audit file " + path_->string() + ": holds something already (expected a new one, in which the chain " +
+               "goes on); the old file stays in use";
+    }
+    file_ = std::move(file);
+    // First in the new file, so that a restart finds the chain there even when nothing else happens before it.
+    AuditRecord changed;
+    changed.event = AuditEvent::settings_changed;
+    changed.reason = "audit_file_reopened";
+    write(changed, {{"after", head_json(head_)}});
     return std::nullopt;
 }
 
 bool Audit::record(const AuditRecord& record)
 {
-    return this->record(record, nlohmann::ordered_json::object());
+    return this->record(record, ordered_json::object());
 }
 
-bool Audit::record(const AuditRecord& record, const nlohmann::ordered_json& fields)
+bool Audit::record(const AuditRecord& record, const ordered_json& fields)
 {
-    if (is_folded(record.event)) {
-        const std::chrono::nanoseconds now = transports::read_boot();
-        FoldKey key{record.event, record.tunnel, record.reason};
-        if (folds_.size() >= kMaxFolds && !folds_.contains(key)) {
-            write_folded(now, true); // more kinds than reasons and tunnels there are: begin anew
-        }
-        Fold& fold = folds_[std::move(key)];
-        if (now - fold.since >= kFoldInterval && fold.folded == 0) {
-            fold = {now, 0, 0, {}};
-        }
-        const bool authenticated = record.event == AuditEvent::channel_opened ||
-                                   record.event == AuditEvent::channel_closed || record.event == AuditEvent::rekeyed;
-        if (fold.written >= (authenticated ? kChannelsPerInterval : kRefusalsPerInterval)) {
-            ++fold.folded;
-            fold.last = record;
-            return false;
-        }
-        ++fold.written;
+    if (!folds_.admits(record, transports::read_boot())) {
+        return false;
     }
     write(record, fields);
     return true;
@@ -283,23 +150,35 @@ bool Audit::record(const AuditRecord& record, const nlohmann::ordered_json& fiel
 
 void Audit::write_folded(std::chrono::nanoseconds boot_now, bool all)
 {
-    for (auto item = folds_.begin(); item != folds_.end();) {
-        Fold& fold = item->second;
-        if (!all && boot_now - fold.since < kFoldInterval) {
-            ++item;
-            continue;
-        }
-        if (fold.folded != 0) {
-            write(fold.last, {{"count", fold.folded}});
-        }
-        item = folds_.erase(item);
+    for (const auto& sum : folds_.due(boot_now, all)) {
+        write(sum.last, {{"count", sum.count}});
     }
 }
 
-void Audit::write(const AuditRecord& record, const nlohmann::ordered_json& fields)
+void Audit::write(const AuditRecord& record, const ordered_json& fields)
 {
-    nlohmann::ordered_json line;
-    line["seq"] = sequence_ + 1;
+    if (!failure_.empty()) {
+        failure_.clear();
+        if (file_) {
+            continue_chain(); // what could not be written may have left a piece behind
+        }
+        if (lost_ != 0 && failure_.empty()) {
+            AuditRecord loss;
+            loss.event = AuditEvent::limit_reached;
+            loss.success = false;
+            loss.reason = "audit.on-full";
+            write_line(loss, {{"count", std::exchange(lost_, 0)}});
+        }
+    }
+    write_line(record, fields);
+}
+
+void Audit::write_line(const AuditRecord& record, const ordered_json& fields)
+{
+    const auto tunnel = scope_.tunnels.find(record.tunnel);
+    const AuditedTunnel* about = tunnel == scope_.tunnels.end() ? nullptr : &tunnel->second;
+    ordered_json line;
+    line["seq"] = head_.seq + 1;
     line["time"] = utc_time_now();
     line["event"] = name(record.event);
     line["outcome"] = record.success ? "success" : "failure";
@@ -307,22 +186,43 @@ void Audit::write(const AuditRecord& record, const nlohmann::ordered_json& field
     line["subject"] = printable(record.subject);
     line["peer"] = printable(record.peer);
     line["reason"] = printable(record.reason);
-    line["sfr"] = requirement(record.event);
+    line["sfr"] = requirements_of(record.event, scope_.requirements, about);
+    if (about != nullptr) {
+        add_parties(line, record, *about);
+    }
     for (const auto& [key, value] : fields.items()) {
         line[key] = value;
     }
-    line["prev"] = previous_;
-    const std::string text = line.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
-    if (syslog_) {
-        // It says nothing of success: what the collector loses shows as a hole in seq and a broken chain.
-        ::syslog(LOG_AUTHPRIV | (record.success ? LOG_NOTICE : LOG_WARNING), "%s", text.c_str());
-    } else if (!write_all(descriptor_, text + "\n")) {
-        failure_ = std::string{"audit record not written: "} + std::strerror(errno);
+    if (scope_.lab) {
+        line["lab"] = true;
+    }
+    line["prev"] = head_.hash;
+    const std::string text = line.dump(-1, ' ', true, ordered_json::error_handler_t::replace);
+    std::optional<std::string> error;
+    if (file_) {
+        error = file_->append(text + "\n");
+    } else if (!system_log_) {
+        error = write_to_stderr(text + "\n");
+    }
+    if (system_log_ && !error) {
+        error = system_log_->send(text, record.success);
+        if (error && file_) {
+            ++missed_;
+            system_log_failure_ = std::move(*error);
+            error.reset();
+        }
+    }
+    if (error) {
+        note_failure(std::move(*error));
         return;
     }
-    failure_.clear();
-    ++sequence_;
-    previous_ = transports::sha256_hex(text);
+    head_ = {head_.seq + 1, transports::sha256_hex(text)};
+}
+
+void Audit::note_failure(std::string failure)
+{
+    ++lost_;
+    failure_ = "audit record not written: " + std::move(failure);
 }
 
 } // namespace gateway

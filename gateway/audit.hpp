@@ -7,55 +7,32 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <variant>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "gateway/audit_chain.hpp"
+#include "gateway/audit_events.hpp"
+#include "gateway/audit_file.hpp"
+#include "gateway/audit_folds.hpp"
 #include "gateway/config.hpp"
 
 namespace gateway {
 
-enum class AuditEvent : std::uint8_t {
-    started,
-    stopped,
-    config_loaded,
-    config_rejected,
-    privileges_dropped,
-    channel_opened,
-    channel_closed,
-    channel_failed,
-    certificate_rejected,
-    identifier_mismatch,
-    replay_detected,
-    oversize_dropped,
-    limit_reached,
-    key_loaded,
-    key_destroyed,
-    rekeyed,
-    ke_succeeded,
-    ke_failed,
-    mirror_invalid,
-    profile_claim,
-    chain_restarted,
+/// What records say of the configuration they were made under.
+struct AuditScope {
+    Requirements requirements = Requirements::v4_0;
+    bool lab = false; // every record then says so
+    std::map<std::string, AuditedTunnel, std::less<>> tunnels;
 };
-[[nodiscard]] std::string_view name(AuditEvent event) noexcept;
+[[nodiscard]] AuditScope audit_scope(const Config& config);
 
-struct AuditRecord {
-    AuditEvent event{};
-    bool success = true;
-    std::string tunnel;
-    std::string subject; // text from a peer is escaped and cut here, not by the caller
-    std::string peer;
-    std::string reason;
-};
-
-/// A remote party cannot make the file grow without bound: of the same (event, tunnel, reason) a few are written in
-/// each interval and the rest become one record with a `count` at its end. Not copied, one for each process.
+/// Not copied, one for each process. A remote party cannot make the file grow without bound (audit_folds.hpp).
 class Audit {
 public:
     /// Continues the chain of an existing file. The error text names the file and the cause.
-    [[nodiscard]] static std::variant<std::unique_ptr<Audit>, std::string> open(const AuditSettings& settings);
+    [[nodiscard]] static std::variant<std::unique_ptr<Audit>, std::string> open(const AuditSettings& settings,
+                                                                                AuditScope scope = {});
     ~Audit();
     Audit(const Audit&) = delete;
     Audit& operator=(const Audit&) = delete;
@@ -64,35 +41,35 @@ public:
     bool record(const AuditRecord& record);
     bool record(const AuditRecord& record, const nlohmann::ordered_json& fields); // an object; its keys are appended
     void write_folded(std::chrono::nanoseconds boot_now, bool all);
-    [[nodiscard]] std::optional<std::string> reopen(); // for rotation; the error text, and the old file stays in use
+    /// After rotation: the chain goes on in a new file. The error text, and the old file stays in use.
+    [[nodiscard]] std::optional<std::string> reopen();
 
     /// A record could not be written; under `on-full: stop` the program must end.
     [[nodiscard]] bool must_stop() const noexcept { return stop_when_full_ && !failure_.empty(); }
     [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
-    [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; } // head
-    [[nodiscard]] const std::string& head() const noexcept { return previous_; }
+    [[nodiscard]] const ChainHead& head() const noexcept { return head_; }
+    /// Records that are in the file and did not reach the system's log as well.
+    [[nodiscard]] std::uint64_t missed_by_system_log() const noexcept { return missed_; }
+    [[nodiscard]] const std::string& system_log_failure() const noexcept { return system_log_failure_; }
 
 private:
-    struct Fold {
-        std::chrono::nanoseconds since{};
-        std::uint32_t written{};
-        std::uint64_t folded{};
-        AuditRecord last;
-    };
-    using FoldKey = std::tuple<AuditEvent, std::string, std::string>;
-
-    Audit(int descriptor, const AuditSettings& settings);
-    [[nodiscard]] std::optional<std::string> continue_chain();
+    Audit(const AuditSettings& settings, AuditScope scope);
+    void continue_chain();
     void write(const AuditRecord& record, const nlohmann::ordered_json& fields);
+    void write_line(const AuditRecord& record, const nlohmann::ordered_json& fields);
+    void note_failure(std::string failure);
 
-    int descriptor_;
-    std::optional<std::filesystem::path> file_;
-    bool syslog_;
+    AuditScope scope_;
     bool stop_when_full_;
+    std::optional<std::filesystem::path> path_;
+    std::unique_ptr<AuditFile> file_;
+    std::unique_ptr<SystemLog> system_log_;
     std::string failure_;
-    std::uint64_t sequence_ = 0;
-    std::string previous_;
-    std::map<FoldKey, Fold> folds_;
+    std::uint64_t lost_ = 0; // records, since the last one that was written
+    std::uint64_t missed_ = 0;
+    std::string system_log_failure_;
+    ChainHead head_;
+    AuditFolds folds_;
 };
 
 } // namespace gateway

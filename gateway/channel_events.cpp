@@ -1,5 +1,6 @@
 #include "gateway/channel_events.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,6 +13,8 @@ namespace gateway {
 namespace {
 
 using transports::CloseReason;
+
+constexpr std::size_t kMostNames = 16; // a certificate may have thousands
 
 AuditEvent event_of(CloseReason reason) noexcept
 {
@@ -41,7 +44,7 @@ AuditRecord record_of(AuditEvent event, const std::string& tunnel, const transpo
     return record;
 }
 
-nlohmann::ordered_json identity_fields(const transports::PeerIdentity& peer)
+nlohmann::ordered_json identity_fields(AuditEvent event, const transports::PeerIdentity& peer)
 {
     nlohmann::ordered_json fields = nlohmann::ordered_json::object();
     const auto add = [&](const char* key, const std::string& value) {
@@ -53,6 +56,13 @@ nlohmann::ordered_json identity_fields(const transports::PeerIdentity& peer)
     add("serial", peer.serial);
     add("fingerprint", peer.fingerprint);
     add("matched", peer.matched);
+    if (event == AuditEvent::identifier_mismatch) {
+        fields["presented"] = nlohmann::ordered_json::array();
+        for (std::size_t at = 0; at < std::min(peer.names.size(), kMostNames); ++at) {
+            fields["presented"].push_back(printable(peer.names[at]));
+        }
+        add("reference", peer.reference);
+    }
     add("protocol", peer.protocol);
     add("suite", peer.suite);
     return fields;
@@ -89,7 +99,7 @@ void ChannelEvents::opened(const transports::PeerIdentity& peer)
 {
     ++counters_.opened;
     const AuditRecord record = record_of(AuditEvent::channel_opened, tunnel_, peer);
-    if (services_.audit.record(record, identity_fields(peer))) {
+    if (services_.audit.record(record, identity_fields(record.event, peer))) {
         services_.log.info(fmt::format("tunnel {}: channel to {} open, {} {}, peer {}", tunnel_, peer.address,
                                        peer.protocol, peer.suite, printable(peer.subject)));
     }
@@ -114,7 +124,7 @@ void ChannelEvents::failed(const transports::Failed& why)
     record.success = false;
     const bool limit = why.reason == CloseReason::limit_reached;
     record.reason = limit ? why.text : std::string{name(why.reason)};
-    nlohmann::ordered_json fields = identity_fields(why.peer);
+    nlohmann::ordered_json fields = identity_fields(record.event, why.peer);
     fields["text"] = printable(why.text);
     if (services_.audit.record(record, fields)) {
         services_.log.warn(fmt::format("tunnel {}: no channel with {}: {}", tunnel_,

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "gateway/audit.hpp"
+#include "gateway/audit_verify.hpp"
 #include "gateway/check.hpp"
 #include "gateway/config.hpp"
 #include "gateway/config_values.hpp"
@@ -42,6 +43,7 @@ struct Arguments {
     transports::TrialSshKeys ssh_keys;
     std::vector<std::string> ssh_names;
     NtsKeyRequest nts_keys;
+    AuditFiles audit;
 };
 
 struct UrlOption {
@@ -230,6 +232,7 @@ struct CommandLine {
     CLI::App* keygen_ssh = nullptr;
     CLI::App* stdio = nullptr;
     CLI::App* keygen_nts = nullptr;
+    CLI::App* audit = nullptr;
     CLI::App* version = nullptr;
 
     CommandLine()
@@ -246,10 +249,20 @@ struct CommandLine {
         stdio = app.add_subcommand("stdio", "serve one channel on standard input and output: a subsystem of sshd");
         stdio->add_option("-c,--config", arguments.file, "configuration file")->required();
         stdio->add_option("--tunnel", arguments.tunnel, "a server tunnel with listen: stdio")->required();
+        add_audit();
         version = app.add_subcommand("version", "version, build, library versions, features");
     }
 
 private:
+    void add_audit()
+    {
+        audit = app.add_subcommand("audit", "look at audit files");
+        audit->require_subcommand(1);
+        CLI::App* const verify = audit->add_subcommand("verify", "check the hash chain; exit 1 names the line");
+        verify->add_option("file", arguments.audit.files, "audit files, oldest first")->required();
+        verify->add_option("--head", arguments.audit.head, "SEQ:HASH of a record known to have been written");
+    }
+
     void add_query()
     {
         query = app.add_subcommand("query", "ask the time through a channel, and print offset and delay");
@@ -340,6 +353,9 @@ int dispatch(CommandLine& line)
     }
     if (line.keygen_mac->parsed()) {
         return write_mac_key(arguments.mac_key, std::cout, std::cerr);
+    }
+    if (line.audit->parsed()) {
+        return verify_audit(arguments.audit, std::cout, std::cerr);
     }
     std::cout << version_text();
     return kSuccess;

@@ -109,8 +109,7 @@ private:
         Section audit{section_.find("audit"), report_};
         read_audit_file(audit.find("file"));
         audit.choice("on-full", std::span<const Choice<bool>>{kOnFullWords}, config_.audit.stop_when_full);
-        bool syslog = false;
-        audit.flag("syslog", syslog);
+        audit.flag("syslog", config_.audit.syslog);
         audit.finish();
     }
 

@@ -148,14 +148,19 @@ enum class LogLevel : std::uint8_t { error, warn, info, debug };
 enum class LogFormat : std::uint8_t { text, json };
 
 struct AuditSettings {
-    std::optional<std::filesystem::path> file; // absent = stderr
-    bool syslog = false;                       // instead of a file
+    std::optional<std::filesystem::path> file;
+    bool syslog = false; // beside the file, or alone; neither = stderr
     bool stop_when_full = true;                // on-full: stop | continue
 };
+
+/// Which protection profile's names and rows the audit records follow.
+enum class Requirements : std::uint8_t { v2_2e, v3_0e, v4_0 };
 
 struct Config {
     std::string file;    // as given on the command line
     std::string profile; // its name
+    Requirements requirements = Requirements::v4_0;
+    bool lab = false; // deliberately wrong time may be served: every record says so
     std::string user;    // empty = stay
     LogLevel log_level = LogLevel::info;
     LogFormat log_format = LogFormat::text;

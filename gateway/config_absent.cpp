@@ -27,7 +27,6 @@ constexpr std::array kAbsent = {
     Absent{"metrics", "", "", "metrics", "leave it out"},
     Absent{"integrity", "", "", "integrity", "leave it out"},
     Absent{"fips", "required", "", "fips {}", "expected off"},
-    Absent{"audit.syslog", "true", "", "audit to syslog", "expected false, or audit.file"},
     Absent{"profile", "ndcpp-2.0e-td0321", "", "profile {}", kModern},
     Absent{"profile", "ndcpp-2.1", "", "profile {}", kModern},
     Absent{"profile", "ndcpp-2.2e", "", "profile {}", kModern},

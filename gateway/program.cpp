@@ -14,6 +14,7 @@
 #include "gateway/notify.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
+#include "gateway/utc_time.hpp"
 #include "gateway/version.hpp"
 
 namespace gateway {
@@ -68,7 +69,8 @@ Program::Program(const Config& config, Log& log, Audit& audit)
     : config_{config}, log_{log}, audit_{audit}, admission_{admission_limits(config.limits), nullptr},
       exchanges_{config.limits.exchanges, 0}, services_{loop_, log_, audit_, random_, admission_, exchanges_},
       ready_check_{loop_, [this] { check_ready(); }}, ready_deadline_{loop_, [this] { announce_ready(); }},
-      drain_timer_{loop_, [this] { check_drained(); }}, housekeeping_{loop_, [this] { keep_house(); }}
+      drain_timer_{loop_, [this] { check_drained(); }}, housekeeping_{loop_, [this] { keep_house(); }},
+      clock_steps_{loop_, [this](const transports::ClockStep& step) { tell_step(step); }}
 {}
 
 Program::~Program() = default;
@@ -158,6 +160,9 @@ int Program::run()
     }
     ready_deadline_.start(kReadyDeadline);
     housekeeping_.start(kHousekeeping);
+    if (clock_steps_.problem()) {
+        log_.warn("steps of the clock can not be recorded: " + *clock_steps_.problem());
+    }
     ready_check_.request();
     loop_.run();
 
@@ -167,8 +172,9 @@ int Program::run()
     audit_.write_folded(transports::read_boot(), true);
     AuditRecord record = record_of(AuditEvent::stopped, exit_code_ == kSuccess);
     record.reason = why_stopped_;
-    audit_.record(record, {{"counters", counted}, {"head", {{"seq", audit_.sequence()}, {"hash", audit_.head()}}}});
-    log_.info("stopped: " + why_stopped_);
+    audit_.record(record,
+                  {{"counters", counted}, {"head", {{"seq", audit_.head().seq}, {"hash", audit_.head().hash}}}});
+    log_.info(fmt::format("stopped: {}; audit head {}:{}", why_stopped_, audit_.head().seq, audit_.head().hash));
     return exit_code_;
 }
 
@@ -237,6 +243,12 @@ void Program::check_drained()
 void Program::keep_house()
 {
     audit_.write_folded(transports::read_boot(), false);
+    clock_steps_.follow();
+    if (const auto missed = audit_.missed_by_system_log(); missed != told_missed_) {
+        log_.warn(fmt::format("{} audit records did not reach the system's log: {}", missed - told_missed_,
+                              audit_.system_log_failure()));
+        told_missed_ = missed;
+    }
     if (audit_.must_stop()) {
         log_.error(audit_.failure() + "; stopping, since audit.on-full is stop");
         why_stopped_ = "audit_failed";
@@ -244,6 +256,17 @@ void Program::keep_house()
         return;
     }
     housekeeping_.start(kHousekeeping);
+}
+
+// Who did it is known to the kernel only: the record says that it was somebody on this host.
+void Program::tell_step(const transports::ClockStep& step)
+{
+    const double by = std::chrono::duration<double>(step.after - step.before).count();
+    const std::string old_time = utc_time(step.before);
+    const std::string new_time = utc_time(step.after);
+    audit_.record(record_of(AuditEvent::clock_stepped),
+                  {{"old", old_time}, {"new", new_time}, {"by", by}, {"origin", "local"}});
+    log_.warn(fmt::format("the clock was stepped by {:+.6f} s, from {} to {}", by, old_time, new_time));
 }
 
 void Program::reopen_files()
@@ -282,7 +305,7 @@ int run_tunnels(const Config& config)
 {
     forbid_core_dumps();
     Log log{config.log_level, config.log_format};
-    auto audit = Audit::open(config.audit);
+    auto audit = Audit::open(config.audit, audit_scope(config));
     if (const auto* error = std::get_if<std::string>(&audit)) {
         log.error(*error);
         return kFailure;
@@ -295,6 +318,13 @@ int run_tunnels(const Config& config)
         AuditRecord claim = record_of(AuditEvent::profile_claim);
         claim.tunnel = tunnel.name;
         records.record(claim, {{"profile", config.profile}, {"claim", tunnel.claim}});
+        for (const Target& target : tunnel.connect) {
+            AuditRecord added = record_of(AuditEvent::time_server_added);
+            added.tunnel = tunnel.name;
+            added.subject = tunnel.server_name.empty() ? target.host : tunnel.server_name;
+            added.peer = target.text();
+            records.record(added);
+        }
     }
     Program program{config, log, records};
     if (const auto code = program.open()) {

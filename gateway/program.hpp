@@ -10,6 +10,7 @@
 #include "gateway/config.hpp"
 #include "gateway/roles.hpp"
 #include "gateway/services.hpp"
+#include "transports/clock_steps.hpp"
 
 namespace gateway {
 
@@ -39,6 +40,7 @@ private:
     void drain(const char* why);
     void check_drained();
     void keep_house();
+    void tell_step(const transports::ClockStep& step);
     void reopen_files();
     void stop(int code);
     [[nodiscard]] nlohmann::ordered_json counters() const;
@@ -58,7 +60,9 @@ private:
     transports::Timer ready_deadline_;
     transports::Timer drain_timer_;
     transports::Timer housekeeping_;
+    transports::ClockSteps clock_steps_;
     transports::Nanoseconds drain_deadline_{};
+    std::uint64_t told_missed_ = 0; // of the records that the system's log lacks
     bool ready_ = false;
     bool draining_ = false;
     int exit_code_ = kSuccess;

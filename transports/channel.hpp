@@ -120,6 +120,7 @@ struct PeerIdentity {
     std::string fingerprint;        // SHA-256 of the certificate, hex
     std::vector<std::string> names; // subjectAltName, as in `allow`: "DNS:a", "IP:192.0.2.1", "URI:...", "EMAIL:..."
     std::string matched;            // the reference identifier or allow entry that admitted it; empty = any of the CA
+    std::string reference;          // what its certificate was asked to bear; empty in the server role
     std::string protocol;           // "TLS1.3"
     std::string suite;              // IANA name
     Nanoseconds valid_until{};      // wall clock; the earlier end of the peer's certificate and ours; 0 = none

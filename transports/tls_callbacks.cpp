@@ -21,6 +21,7 @@ int on_verify(X509_STORE_CTX* store, void* /*context*/)
     }
     Verdict verdict = verify_chain(*store, notes.context.rules, notes.reference);
     notes.peer.matched = std::move(verdict.matched);
+    notes.peer.reference = notes.reference.name;
     notes.refusal = std::move(verdict.refusal);
     const auto& settings = notes.context.settings;
     if (notes.refusal || settings.role == TlsRole::server || !settings.alpn) {

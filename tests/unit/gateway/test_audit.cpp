@@ -1,80 +1,50 @@
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
-#include "gateway/audit.hpp"
+#include "tests/unit/gateway/audit_folder.hpp"
 #include "transports/clock.hpp"
-#include "transports/tls_digest.hpp"
 
-using gateway::Audit;
-using gateway::AuditEvent;
-using gateway::AuditRecord;
+using namespace gateway;
 
 namespace {
 
-/// A directory that goes with the test.
-class Scratch {
+std::string head_text(const Audit& audit)
+{
+    return std::to_string(audit.head().seq) + ":" + audit.head().hash;
+}
+
+/// A system log that keeps what it is sent.
+class LogSocket {
 public:
-    Scratch()
+    explicit LogSocket(const std::filesystem::path& path) : descriptor_{socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0)}
     {
-        std::string pattern = std::filesystem::temp_directory_path() / "ntpgate-audit-XXXXXX";
-        REQUIRE(mkdtemp(pattern.data()) != nullptr);
-        path_ = pattern;
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.string().copy(address.sun_path, sizeof address.sun_path - 1);
+        REQUIRE(bind(descriptor_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
     }
-    ~Scratch() { std::filesystem::remove_all(path_); }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    [[nodiscard]] std::filesystem::path file() const { return path_ / "audit.jsonl"; }
+    ~LogSocket() { close(descriptor_); }
+    LogSocket(const LogSocket&) = delete;
+    LogSocket& operator=(const LogSocket&) = delete;
+    [[nodiscard]] std::string next() const
+    {
+        std::string text(65536, '\0');
+        const ssize_t count = recv(descriptor_, text.data(), text.size(), 0);
+        text.resize(count < 0 ? 0 : static_cast<std::size_t>(count));
+        return text;
+    }
 
 private:
-    std::filesystem::path path_;
+    int descriptor_;
 };
-
-std::unique_ptr<Audit> open_audit(const std::filesystem::path& file)
-{
-    gateway::AuditSettings settings;
-    settings.file = file;
-    auto result = Audit::open(settings);
-    REQUIRE(std::holds_alternative<std::unique_ptr<Audit>>(result));
-    return std::move(std::get<std::unique_ptr<Audit>>(result));
-}
-
-AuditRecord record_of(AuditEvent event, const std::string& reason = {})
-{
-    AuditRecord record;
-    record.event = event;
-    record.tunnel = "hq";
-    record.reason = reason;
-    return record;
-}
-
-std::vector<std::string> lines_of(const std::filesystem::path& file)
-{
-    std::vector<std::string> lines;
-    std::ifstream in{file};
-    for (std::string line; std::getline(in, line);) {
-        lines.push_back(line);
-    }
-    return lines;
-}
-
-void check_chain(const std::vector<std::string>& lines)
-{
-    std::string previous(64, '0');
-    std::uint64_t sequence = 0;
-    for (const std::string& line : lines) {
-        const auto record = nlohmann::json::parse(line);
-        CHECK(record["prev"] == previous);
-        CHECK(record["seq"] == ++sequence);
-        previous = transports::sha256_hex(line);
-    }
-}
 
 } // namespace
 
@@ -82,13 +52,13 @@ TEST_SUITE("audit")
 {
     TEST_CASE("fields stand in a fixed order, and peers' text is escaped")
     {
-        const Scratch scratch;
-        AuditRecord record = record_of(AuditEvent::channel_failed, "unknown_ca");
+        const AuditFolder folder;
+        AuditRecord record = audit_record(AuditEvent::channel_failed, "unknown_ca");
         record.success = false;
         record.subject = "CN=evil\n{\"seq\":9}";
         record.peer = "192.0.2.1:4461";
-        CHECK(open_audit(scratch.file())->record(record, {{"text", "why"}}));
-        const auto lines = lines_of(scratch.file());
+        CHECK(open_audit(folder.file())->record(record, {{"text", "why"}}));
+        const auto lines = lines_of(folder.file());
         REQUIRE(lines.size() == 1);
         const auto parsed = nlohmann::ordered_json::parse(lines[0]);
         std::vector<std::string> keys;
@@ -104,78 +74,160 @@ TEST_SUITE("audit")
 
     TEST_CASE("each line carries the hash of the one before, across restarts")
     {
-        const Scratch scratch;
+        const AuditFolder folder;
+        std::string head;
         for (int run = 0; run < 3; ++run) {
-            const auto audit = open_audit(scratch.file());
-            audit->record(record_of(AuditEvent::started));
-            audit->record(record_of(AuditEvent::stopped));
+            const auto audit = open_audit(folder.file());
+            audit->record(audit_record(AuditEvent::started));
+            audit->record(audit_record(AuditEvent::stopped));
+            head = head_text(*audit);
         }
-        const auto lines = lines_of(scratch.file());
-        CHECK(lines.size() == 6);
-        check_chain(lines);
+        CHECK(lines_of(folder.file()).size() == 6);
+        const auto verdict = verify({folder.file()}, head);
+        CHECK_MESSAGE(verdict.code == 0, verdict.err);
+        CHECK(verdict.out.find("6 records, seq 1 to 6") != std::string::npos);
+        CHECK(verdict.out.find("anchored by the given head") != std::string::npos);
+    }
+
+    TEST_CASE("the chain goes on in a new file after rotation, and both verify together")
+    {
+        const AuditFolder folder;
+        const auto audit = open_audit(folder.file());
+        audit->record(audit_record(AuditEvent::started));
+        std::filesystem::rename(folder.file(), folder.path() / "audit.1");
+        CHECK_FALSE(audit->reopen().has_value());
+        audit->record(audit_record(AuditEvent::stopped));
+        const auto lines = lines_of(folder.file());
+        REQUIRE(lines.size() == 2);
+        CHECK(nlohmann::json::parse(lines[0])["event"] == "settings_changed");
+        CHECK(nlohmann::json::parse(lines[0])["seq"] == 2);
+        CHECK(verify({folder.path() / "audit.1", folder.file()}, head_text(*audit)).code == 0);
+        const auto alone = verify({folder.file()});
+        CHECK(alone.code == 0);
+        CHECK(alone.out.find("begins at seq 2: earlier files were not given") != std::string::npos);
+        const auto reversed = verify({folder.file(), folder.path() / "audit.1"});
+        CHECK(reversed.out.find("audit.1 begins a chain of its own") != std::string::npos);
+        CHECK(verify({folder.file(), folder.path() / "audit.1"}, head_text(*audit)).out.find("1 records are behind") !=
+              std::string::npos);
+    }
+
+    TEST_CASE("reopening a file that was not rotated changes nothing; one that holds something is refused")
+    {
+        const AuditFolder folder;
+        const auto audit = open_audit(folder.file());
+        audit->record(audit_record(AuditEvent::started));
+        CHECK_FALSE(audit->reopen().has_value());
+        CHECK(lines_of(folder.file()).size() == 1);
+        std::filesystem::rename(folder.file(), folder.path() / "audit.1");
+        std::ofstream{folder.file()} << "something\n";
+        const auto error = audit->reopen();
+        REQUIRE(error.has_value());
+        CHECK(error->find("holds something already") != std::string::npos);
+        audit->record(audit_record(AuditEvent::stopped));
+        CHECK(verify({folder.path() / "audit.1"}, head_text(*audit)).code == 0);
+    }
+
+    TEST_CASE("a second writer is refused, and may come when the first has gone")
+    {
+        const AuditFolder folder;
+        auto first = open_audit(folder.file());
+        const auto second = try_audit(folder.file());
+        REQUIRE(std::holds_alternative<std::string>(second));
+        CHECK(std::get<std::string>(second).find("another process writes it") != std::string::npos);
+        first.reset();
+        open_audit(folder.file())->record(audit_record(AuditEvent::started));
     }
 
     TEST_CASE("a torn last line is kept, closed, and said to be torn")
     {
-        const Scratch scratch;
-        open_audit(scratch.file())->record(record_of(AuditEvent::started));
-        std::ofstream{scratch.file(), std::ios::app} << "{\"seq\":2,\"ti";
-        open_audit(scratch.file())->record(record_of(AuditEvent::started));
-        const auto lines = lines_of(scratch.file());
+        const AuditFolder folder;
+        open_audit(folder.file())->record(audit_record(AuditEvent::started));
+        std::ofstream{folder.file(), std::ios::app} << R"({"seq":2,"ti)";
+        const auto torn = verify({folder.file()});
+        CHECK(torn.code == 1);
+        CHECK(torn.err.find("audit.jsonl:2: is torn") != std::string::npos);
+        open_audit(folder.file())->record(audit_record(AuditEvent::started));
+        const auto lines = lines_of(folder.file());
         REQUIRE(lines.size() == 4);
-        CHECK(lines[1] == "{\"seq\":2,\"ti");
+        CHECK(lines[1] == R"({"seq":2,"ti)");
         const auto restarted = nlohmann::json::parse(lines[2]);
         CHECK(restarted["event"] == "chain_restarted");
         CHECK(restarted["reason"] == "torn_line");
-        check_chain({lines[2], lines[3]});
+        CHECK(restarted["seq"] == 2);
+        CHECK_MESSAGE(verify({folder.file()}).code == 0, verify({folder.file()}).err);
     }
 
-    TEST_CASE("a flood of one failure becomes a few records and one with a count")
+    TEST_CASE("a last line that lacks nothing but its end counts, and is closed")
     {
-        const Scratch scratch;
-        const auto audit = open_audit(scratch.file());
-        int written = 0;
-        for (int i = 0; i < 1000; ++i) {
-            written += audit->record(record_of(AuditEvent::channel_failed, "unknown_ca")) ? 1 : 0;
-        }
-        CHECK(written == 10);
-        CHECK(audit->record(record_of(AuditEvent::channel_failed, "eku_missing")));
-        audit->write_folded(transports::read_boot(), true);
-        const auto lines = lines_of(scratch.file());
-        REQUIRE(lines.size() == 12);
-        CHECK(nlohmann::json::parse(lines[11])["count"] == 990);
-        check_chain(lines);
-    }
-
-    TEST_CASE("reasons without end do not grow the table of what is folded")
-    {
-        const Scratch scratch;
-        const auto audit = open_audit(scratch.file());
-        for (int i = 0; i < 2000; ++i) {
-            CHECK(audit->record(record_of(AuditEvent::limit_reached, "reason" + std::to_string(i))));
-        }
-        CHECK(audit->sequence() == 2000);
-    }
-
-    TEST_CASE("events that matter to the last one are never folded")
-    {
-        const Scratch scratch;
-        const auto audit = open_audit(scratch.file());
-        for (int i = 0; i < 300; ++i) {
-            CHECK(audit->record(record_of(AuditEvent::config_loaded)));
-        }
+        const AuditFolder folder;
+        open_audit(folder.file())->record(audit_record(AuditEvent::started));
+        std::filesystem::resize_file(folder.file(), std::filesystem::file_size(folder.file()) - 1);
+        open_audit(folder.file())->record(audit_record(AuditEvent::started));
+        const auto lines = lines_of(folder.file());
+        REQUIRE(lines.size() == 3);
+        CHECK(nlohmann::json::parse(lines[1])["event"] == "chain_restarted");
+        CHECK(nlohmann::json::parse(lines[2])["seq"] == 3);
+        CHECK_MESSAGE(verify({folder.file()}).code == 0, verify({folder.file()}).err);
     }
 
     TEST_CASE("a file that cannot be opened, and a full disk, are errors")
     {
-        gateway::AuditSettings settings;
-        settings.file = "/nonexistent-directory/audit.jsonl";
-        const auto result = Audit::open(settings);
+        const auto result = try_audit("/nonexistent-directory/audit.jsonl");
         REQUIRE(std::holds_alternative<std::string>(result));
         CHECK(std::get<std::string>(result).find("/nonexistent-directory/audit.jsonl") != std::string::npos);
         const auto full = open_audit("/dev/full");
-        full->record(record_of(AuditEvent::started));
+        full->record(audit_record(AuditEvent::started));
         CHECK(full->must_stop());
-        CHECK(full->sequence() == 0);
+        CHECK(full->head().seq == 0);
+    }
+
+    TEST_CASE("records go to the system's log as well, and a log that is away loses none of the file")
+    {
+        const AuditFolder folder;
+        auto socket = std::make_unique<LogSocket>(folder.path() / "log");
+        SystemLog log{std::chrono::milliseconds{0}, folder.path() / "log"};
+        CHECK_FALSE(log.send(R"({"seq":1})", true).has_value());
+        const auto text = socket->next();
+        CHECK(text.starts_with("<85>")); // authpriv, notice
+        CHECK(text.find(" ntpgate[" + std::to_string(getpid()) + R"(]: {"seq":1})") != std::string::npos);
+        CHECK_FALSE(log.send("failed", false).has_value());
+        CHECK(socket->next().starts_with("<84>")); // warning
+        socket.reset();
+        CHECK(log.send("lost", true).has_value());
+        std::filesystem::remove(folder.path() / "log");
+        socket = std::make_unique<LogSocket>(folder.path() / "log");
+        CHECK_FALSE(log.send("back", true).has_value()); // a new socket is found without being told
+        CHECK(socket->next().ends_with("]: back"));
+    }
+
+    TEST_CASE("a system's log that is behind is not waited for")
+    {
+        const AuditFolder folder;
+        const LogSocket socket{folder.path() / "log"};
+        SystemLog log{std::chrono::milliseconds{0}, folder.path() / "log"};
+        std::optional<std::string> error;
+        for (int sent = 0; sent < 100'000 && !error; ++sent) {
+            error = log.send("record", true);
+        }
+        REQUIRE(error.has_value());
+        CHECK(error->find("Resource temporarily unavailable") != std::string::npos);
+    }
+
+    TEST_CASE("a record names the requirement of its tunnel, who began, and the lab")
+    {
+        const AuditFolder folder;
+        AuditSettings settings;
+        settings.file = folder.file();
+        AuditScope scope{Requirements::v3_0e, true, {{"hq", {Role::server, ChannelKind::dtls}}}};
+        auto opened = Audit::open(settings, scope);
+        REQUIRE(std::holds_alternative<std::unique_ptr<Audit>>(opened));
+        AuditRecord record = audit_record(AuditEvent::certificate_rejected, "certificate_expired");
+        record.peer = "192.0.2.1:4461";
+        std::get<std::unique_ptr<Audit>>(opened)->record(record);
+        const auto line = nlohmann::json::parse(lines_of(folder.file()).at(0));
+        CHECK(line["sfr"] == "FTP_ITC.1 FIA_X509_EXT.1/Rev FCS_DTLSS_EXT.1 FCS_DTLSS_EXT.2");
+        CHECK(line["initiator"] == "192.0.2.1:4461");
+        CHECK(line["target"] == "local");
+        CHECK(line["lab"] == true);
     }
 }
