@@ -17,6 +17,7 @@
 #include "gateway/config_values.hpp"
 #include "gateway/keygen_mac.hpp"
 #include "gateway/keygen_nts.hpp"
+#include "gateway/profile_show.hpp"
 #include "gateway/program.hpp"
 #include "gateway/query.hpp"
 #include "gateway/stdio.hpp"
@@ -44,6 +45,7 @@ struct Arguments {
     std::vector<std::string> ssh_names;
     NtsKeyRequest nts_keys;
     AuditFiles audit;
+    std::string profile;
 };
 
 struct UrlOption {
@@ -233,6 +235,8 @@ struct CommandLine {
     CLI::App* stdio = nullptr;
     CLI::App* keygen_nts = nullptr;
     CLI::App* audit = nullptr;
+    CLI::App* profile_list = nullptr;
+    CLI::App* profile_show = nullptr;
     CLI::App* version = nullptr;
 
     CommandLine()
@@ -250,6 +254,7 @@ struct CommandLine {
         stdio->add_option("-c,--config", arguments.file, "configuration file")->required();
         stdio->add_option("--tunnel", arguments.tunnel, "a server tunnel with listen: stdio")->required();
         add_audit();
+        add_profile();
         version = app.add_subcommand("version", "version, build, library versions, features");
     }
 
@@ -261,6 +266,18 @@ private:
         CLI::App* const verify = audit->add_subcommand("verify", "check the hash chain; exit 1 names the line");
         verify->add_option("file", arguments.audit.files, "audit files, oldest first")->required();
         verify->add_option("--head", arguments.audit.head, "SEQ:HASH of a record known to have been written");
+    }
+
+    void add_profile()
+    {
+        CLI::App* const profile = app.add_subcommand("profile", "the profiles, and what each allows");
+        profile->require_subcommand(1);
+        profile_list = profile->add_subcommand("list", "the names of the built-in profiles");
+        profile_list->add_flag("--json", arguments.json, "one JSON document on standard output");
+        profile_show = profile->add_subcommand("show", "what a profile offers, demands and leaves out");
+        profile_show->add_option("name", arguments.profile, "a built-in profile, or the path of a profile file")
+            ->required();
+        profile_show->add_flag("--json", arguments.json, "one JSON document on standard output");
     }
 
     void add_query()
@@ -356,6 +373,12 @@ int dispatch(CommandLine& line)
     }
     if (line.audit->parsed()) {
         return verify_audit(arguments.audit, std::cout, std::cerr);
+    }
+    if (line.profile_list->parsed()) {
+        return list_profiles(arguments.json, std::cout);
+    }
+    if (line.profile_show->parsed()) {
+        return show_profile(arguments.profile, arguments.json, std::cout);
     }
     std::cout << version_text();
     return kSuccess;

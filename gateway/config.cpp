@@ -14,6 +14,7 @@
 #include "gateway/config_tunnel.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/profile.hpp"
+#include "transports/tls_self_test.hpp"
 
 namespace gateway {
 
@@ -36,6 +37,15 @@ std::optional<uid_t> uid_of(const std::string& user)
         return std::nullopt;
     }
     return entry.pw_uid;
+}
+
+std::string built_in_names()
+{
+    std::string names;
+    for (const auto& profile : built_in_profiles()) {
+        names += (names.empty() ? "" : ", ") + std::string{profile.name};
+    }
+    return names;
 }
 
 class ConfigReader {
@@ -68,23 +78,30 @@ private:
     std::optional<Profile> read_profile()
     {
         const auto written = section_.find("profile");
-        const auto name = read_text(written, report_, "modern, or the path of a profile file");
+        const auto expected = built_in_names() + ", or the path of a profile file";
+        const auto name = read_text(written, report_, expected);
         auto loaded = load_profile(name.value_or(kDefaultProfile), base_);
         if (!loaded) {
-            report_.error(written.place(), fmt::format("there is no profile {} (expected modern, or the path of a "
-                                                       "profile file)",
-                                                       shown(*name)));
+            report_.error(written.place(), fmt::format("there is no profile {} (expected {})", shown(*name), expected));
         } else if (!loaded->profile) {
             report_.error(written.place(), fmt::format("the profile {} can not be used", shown(*name)));
             for (auto& error : loaded->errors) {
                 report_.add(std::move(error));
             }
         }
+        if (name && (name->find('/') != std::string::npos || name->ends_with(".yaml"))) {
+            config_.profile_file = (base_ / *name).lexically_normal();
+        }
         if (!loaded || !loaded->profile) {
             loaded = load_profile(kDefaultProfile, base_);
         }
         if (loaded && loaded->profile) {
             config_.profile = loaded->profile->name;
+            config_.requirements = loaded->profile->requirements;
+            config_.lab = loaded->profile->lab;
+            if (config_.lab) {
+                report_.warning(written.place(), "a profile for laboratories: never use it where time matters");
+            }
             return std::move(loaded->profile);
         }
         report_.error({}, "the built-in profile can not be used");
@@ -98,9 +115,8 @@ private:
         for (const auto* key : {"control", "metrics"}) {
             (void)section_.find(key); // refused by name where the section is read
         }
-        bool fips = false;
-        section_.choice("fips", std::span<const Choice<bool>>{kFipsWords}, fips);
-
+        read_fips();
+        read_integrity();
         Section log{section_.find("log"), report_};
         log.choice("level", std::span<const Choice<LogLevel>>{kLevelWords}, config_.log_level);
         log.choice("format", std::span<const Choice<LogFormat>>{kFormatWords}, config_.log_format);
@@ -111,6 +127,40 @@ private:
         audit.choice("on-full", std::span<const Choice<bool>>{kOnFullWords}, config_.audit.stop_when_full);
         audit.flag("syslog", config_.audit.syslog);
         audit.finish();
+    }
+
+    // At once: everything that is read below already uses the library.
+    void read_fips()
+    {
+        section_.choice("fips", std::span<const Choice<bool>>{kFipsWords}, config_.fips);
+        if (config_.fips) {
+            if (auto error = transports::require_fips_provider()) {
+                report_.error(section_.place("fips"), "required: " + *error);
+            }
+        }
+    }
+
+    void read_integrity()
+    {
+        const auto block = section_.find("integrity");
+        if (!block) {
+            return;
+        }
+        Section keys{block, report_};
+        const auto path = [&](std::string_view key, std::string_view what) {
+            if (keys.usable() && !keys.has(key)) {
+                report_.error(keys.place(key), fmt::format("is missing (expected {})", what));
+            }
+            const auto value = keys.find(key);
+            const auto text = read_text(value, report_, what);
+            const auto full = (base_ / text.value_or("")).lexically_normal();
+            if (const auto why = text ? why_unreadable(full, FileKind::file) : std::nullopt) {
+                report_.error(value.place(), *why);
+            }
+            return full;
+        };
+        config_.integrity = {path("manifest", "a file as sha256sum writes it"), path("key", "a public key in PEM")};
+        keys.finish();
     }
 
     void read_audit_file(const Value& value)
@@ -160,7 +210,7 @@ private:
         for (const auto& entry : read_list(value, report_, ListForm::list)) {
             drafts.push_back(read_tunnel(entry, context));
         }
-        check_rules(drafts, {profile, sources, section_.place("require-sources"), report_});
+        check_rules(drafts, {profile, sources, section_.place("require-sources"), config_.fips, report_});
         for (auto& draft : drafts) {
             config_.tunnels.push_back(std::move(draft.tunnel));
         }

@@ -113,6 +113,7 @@ struct MacSettings {
     std::uint8_t version = 4;       // client role
     ntp_shim::MacServerSeal::Rules rules;
     std::vector<std::string> digests; // of the profile
+    std::string demand;               // the requirement behind them
     std::vector<uid_t> owners;        // who may own the file, beside root
     std::vector<KeySummary> loaded;   // when the configuration was read
 };
@@ -149,8 +150,14 @@ enum class LogFormat : std::uint8_t { text, json };
 
 struct AuditSettings {
     std::optional<std::filesystem::path> file;
-    bool syslog = false; // beside the file, or alone; neither = stderr
-    bool stop_when_full = true;                // on-full: stop | continue
+    bool syslog = false;        // beside the file, or alone; neither = stderr
+    bool stop_when_full = true; // on-full: stop | continue
+};
+
+/// `integrity:`; what is verified before anything else is done.
+struct IntegritySettings {
+    std::filesystem::path manifest; // lines as sha256sum writes them; its signature is in the file MANIFEST.sig
+    std::filesystem::path key;      // PEM, the public key
 };
 
 /// Which protection profile's names and rows the audit records follow.
@@ -161,10 +168,13 @@ struct Config {
     std::string profile; // its name
     Requirements requirements = Requirements::v4_0;
     bool lab = false; // deliberately wrong time may be served: every record says so
-    std::string user;    // empty = stay
+    std::string user; // empty = stay
     LogLevel log_level = LogLevel::info;
     LogFormat log_format = LogFormat::text;
     AuditSettings audit;
+    bool fips = false; // the library's FIPS provider is in use
+    std::optional<IntegritySettings> integrity;
+    std::optional<std::filesystem::path> profile_file; // absent = built in
     Limits limits;
     std::vector<Tunnel> tunnels;
 };

@@ -19,22 +19,10 @@ struct Absent {
     std::string_view instead;
 };
 
-constexpr std::string_view kModern = "this version has modern, or the path of a profile file";
-
 constexpr std::array kAbsent = {
     Absent{"workers", "", "1", "workers {}", "expected 1"},
     Absent{"control", "", "", "control", "leave it out"},
     Absent{"metrics", "", "", "metrics", "leave it out"},
-    Absent{"integrity", "", "", "integrity", "leave it out"},
-    Absent{"fips", "required", "", "fips {}", "expected off"},
-    Absent{"profile", "ndcpp-2.0e-td0321", "", "profile {}", kModern},
-    Absent{"profile", "ndcpp-2.1", "", "profile {}", kModern},
-    Absent{"profile", "ndcpp-2.2e", "", "profile {}", kModern},
-    Absent{"profile", "ndcpp-3.0e", "", "profile {}", kModern},
-    Absent{"profile", "ndcpp-4.0", "", "profile {}", kModern},
-    Absent{"profile", "ndcpp-4.0-cnsa1", "", "profile {}", kModern},
-    Absent{"profile", "compat", "", "profile {}", kModern},
-    Absent{"profile", "lab", "", "profile {}", kModern},
     Absent{"tunnels.timing.correct-excess", "true", "", "correct-excess", "expected false"},
     Absent{"tunnels.tls.ocsp", "staple", "", "ocsp {}", "expected none; see crl and revocation"},
     Absent{"tunnels.tls.ocsp", "fetch", "", "ocsp {}", "expected none; see crl and revocation"},

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "gateway/claim_rules.hpp"
 #include "gateway/config_values.hpp"
 #include "ntp-shim/frame.hpp"
 #include "transports/dtls.hpp"
@@ -42,17 +43,18 @@ bool needs_other(const YamlNode& block, const TlsPolicy& own, const TlsPolicy& o
 
 std::optional<ChannelKind> choose_channel(const Value& tls, Framing framing, const Profile& profile)
 {
-    const auto fits = [&](ChannelKind channel) {
-        const bool datagrams = channel == ChannelKind::dtls;
-        if ((!datagrams && channel != ChannelKind::tls) || (datagrams && framing == Framing::raw)) {
+    const auto fits = [&](bool datagrams) {
+        if (datagrams && framing == Framing::raw) {
             return false;
         }
         const auto& own = datagrams ? profile.dtls : profile.tls;
         const auto& other = datagrams ? profile.tls : profile.dtls;
         return tls.node == nullptr || !needs_other(*tls.node, own, other);
     };
-    const auto chosen = std::ranges::find_if(profile.order, fits);
-    return chosen == profile.order.end() ? std::nullopt : std::optional{*chosen};
+    Blocks blocks;
+    blocks.tls_fits = fits(false);
+    blocks.dtls_fits = fits(true);
+    return choose_channel(profile, blocks);
 }
 
 void read_dtls(const Value& block, const LoadContext& context, TunnelDraft& draft)

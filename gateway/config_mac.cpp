@@ -37,6 +37,7 @@ public:
         }
         const auto errors_before = report_.errors();
         settings_.digests = context_.profile.digests;
+        settings_.demand = context_.profile.demands.mac;
         settings_.owners = context_.owners;
         section_.choice("format", std::span<const Choice<KeyFormat>>{kFormatWords}, settings_.format);
         read_file();

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include <ifaddrs.h>
 
@@ -11,6 +12,7 @@
 
 #include "gateway/address.hpp"
 #include "gateway/carrier.hpp"
+#include "gateway/claim_rules.hpp"
 #include "gateway/config_values.hpp"
 
 namespace gateway {
@@ -215,11 +217,6 @@ void check_sources(const std::vector<TunnelDraft>& tunnels, const RuleContext& c
     }
 }
 
-bool has(const std::vector<ChannelKind>& list, ChannelKind channel)
-{
-    return std::find(list.begin(), list.end(), channel) != list.end();
-}
-
 /// What nobody vouches for cannot carry a claim: a mac tunnel that also answers requests without a MAC.
 bool answers_without_mac(const Tunnel& tunnel)
 {
@@ -239,37 +236,19 @@ void refuse_claim(TunnelDraft& draft, const Profile& profile, Report& report)
                              profile.claim.requirement, profile.name));
 }
 
-void set_claim(TunnelDraft& draft, const Profile& profile, Report& report)
+void set_claim(TunnelDraft& draft, const RuleContext& context)
 {
-    const auto& claim = profile.claim;
     const auto channel = draft.tunnel.channel;
     const bool is_sealed = draft.tunnel.mac && channel != ChannelKind::mac;
-    const bool rests_on_mac = has(claim.claimable, ChannelKind::mac) &&
-                              (channel == ChannelKind::mac ||
-                               (is_sealed && !has(claim.claimable, channel) && has(claim.supplementary, channel)));
-    if (rests_on_mac && answers_without_mac(draft.tunnel)) {
-        refuse_claim(draft, profile, report);
-        return;
+    auto verdict = judge_claim(context.profile, {channel, is_sealed, context.fips});
+    auto* const claim = std::get_if<Claim>(&verdict);
+    if (claim != nullptr && claim->carried_by == ChannelKind::mac && answers_without_mac(draft.tunnel)) {
+        refuse_claim(draft, context.profile, context.report);
+    } else if (claim != nullptr) {
+        draft.tunnel.claim = std::move(claim->text);
+    } else {
+        context.report.error({draft.place.at, draft.place.key + ".channel"}, std::move(std::get<std::string>(verdict)));
     }
-    if (has(claim.claimable, channel)) {
-        const auto* const with = is_sealed ? " with an inner mac" : "";
-        draft.tunnel.claim = fmt::format("{}{}, under profile {}: {}", name(channel), with, profile.name, claim.rule);
-        return;
-    }
-    if (is_sealed && has(claim.claimable, ChannelKind::mac) && has(claim.supplementary, channel)) {
-        draft.tunnel.claim =
-            fmt::format("mac inside {}, under profile {}: {}", name(channel), profile.name, claim.rule);
-        return;
-    }
-    std::string claimable;
-    for (const auto other : claim.claimable) {
-        claimable += (claimable.empty() ? "" : ", ") + std::string{name(other)};
-    }
-    const auto requirement = claim.requirement.empty() ? std::string{} : claim.requirement + ": ";
-    report.error({draft.place.at, draft.place.key + ".channel"},
-                 fmt::format("{}channel {} cannot carry the claim under {} (expected one of {}{})", requirement,
-                             name(channel), profile.name, claimable,
-                             has(claim.supplementary, channel) ? ", or a mac: block" : ""));
 }
 
 // Loads certificates and keys as `run` will, so that `check` finds what only the channel's library knows.
@@ -312,7 +291,7 @@ void check_rules(std::vector<TunnelDraft>& tunnels, const RuleContext& context)
     for (auto& draft : tunnels) {
         check_upstream(draft, listeners, report);
         check_targets(draft, listeners, report);
-        set_claim(draft, context.profile, report);
+        set_claim(draft, context);
         if (draft.sound) {
             try_carrier(draft, report);
         }

@@ -14,6 +14,7 @@ struct RuleContext {
     const Profile& profile;
     std::optional<std::uint64_t> require_sources; // the least number of client tunnels with distinct peers
     Place require_sources_place;
+    bool fips = false;
     Report& report;
 };
 

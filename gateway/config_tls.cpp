@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "gateway/address.hpp"
+#include "gateway/claim_rules.hpp"
 #include "gateway/config_files.hpp"
 #include "gateway/config_tunnel.hpp"
 #include "gateway/config_values.hpp"
@@ -25,9 +26,10 @@ enum class Ocsp : std::uint8_t { none, staple, fetch };
 constexpr std::array<Choice<Ocsp>, 3> kOcspWords{
     {{"none", Ocsp::none}, {"staple", Ocsp::staple}, {"fetch", Ocsp::fetch}}};
 
-bool holds(const Words& words, const std::string& word)
+template <typename Item>
+bool holds(const std::vector<Item>& items, const Item& item)
 {
-    return std::find(words.begin(), words.end(), word) != words.end();
+    return std::find(items.begin(), items.end(), item) != items.end();
 }
 
 // TLS 1.3 suites name no key exchange (RFC 8446 appendix B.4). DTLS 1.2 has those of TLS 1.2.
@@ -158,16 +160,27 @@ private:
         } else if (verdict.group_readable && context_.profile.group_readable_keys) {
             report_.warning(key.place(), fmt::format("{} can be read by its group", shown(settings_.key->string())));
         } else if (verdict.group_readable) {
-            report_.error(key.place(), fmt::format("{} can be read by its group, which profile {} refuses (expected "
+            report_.error(key.place(), fmt::format("{}{} can be read by its group, which profile {} refuses (expected "
                                                    "mode 0600)",
+                                                   demanded_by(context_.profile.demands.keys),
                                                    shown(settings_.key->string()), context_.profile.name));
         }
+    }
+
+    void refuse_choice(const Place& where, const std::string& requirement, std::string_view word)
+    {
+        report_.error(where, fmt::format("{}{} is not allowed by profile {}", demanded_by(requirement), word,
+                                         context_.profile.name));
     }
 
     void read_revocation()
     {
         settings_.revocation = context_.profile.revocation;
         section_.choice("revocation", std::span<const Choice<Revocation>>{kRevocationWords}, settings_.revocation);
+        const auto& allowed = context_.profile.revocation_choices;
+        if (!allowed.empty() && !holds(allowed, settings_.revocation)) {
+            refuse_choice(place("revocation"), context_.profile.demands.certificates, name(settings_.revocation));
+        }
         if (settings_.revocation == Revocation::require && !section_.has("crl")) {
             report_.error(place("revocation"), "require has nothing to look in (expected crl: with the authorities' "
                                                "lists)");
@@ -181,9 +194,8 @@ private:
         auto time = CertificateTime::strict;
         section_.choice("certificate-time", std::span<const Choice<CertificateTime>>{kCertificateTimeWords}, time);
         const auto& allowed = context_.profile.certificate_time;
-        if (section_.has("certificate-time") && std::find(allowed.begin(), allowed.end(), time) == allowed.end()) {
-            report_.error(place("certificate-time"),
-                          fmt::format("{} is not allowed by profile {}", name(time), context_.profile.name));
+        if (section_.has("certificate-time") && !holds(allowed, time)) {
+            refuse_choice(place("certificate-time"), context_.profile.demands.certificates, name(time));
         }
         settings_.check_time = time != CertificateTime::unchecked;
         if (!settings_.check_time) {
@@ -241,11 +253,11 @@ private:
     void check_demand(const Value& demand)
     {
         const auto& allowed = context_.profile.client_certificate;
-        const bool fits = std::find(allowed.begin(), allowed.end(), settings_.client_certificate) != allowed.end();
+        const bool fits = holds(allowed, settings_.client_certificate);
         // Nothing of the raw pipeline can be asked to present what it never had (design 8).
         if (!fits && draft_.tunnel.framing != Framing::raw) {
-            report_.error(demand.place(), fmt::format("{} is not allowed by profile {}",
-                                                      name(settings_.client_certificate), context_.profile.name));
+            refuse_choice(demand.place(), context_.profile.demands.client_certificate,
+                          name(settings_.client_certificate));
         } else if (settings_.client_certificate != ClientCertificate::required) {
             report_.warning(demand.place(), "peers without a certificate are served");
         }
@@ -344,11 +356,13 @@ private:
 
     void refuse_word(const Value& entry, const std::string& word, const Narrowing& narrowing)
     {
+        const auto& demands = context_.profile.demands;
+        const auto& demand = draft_.tunnel.channel == ChannelKind::dtls ? demands.dtls : demands.tls;
         const auto why = narrowing.why_unusable == nullptr ? std::string{} : narrowing.why_unusable(word);
         report_.error(entry.place(),
-                      fmt::format("{}{}{} is not offered by profile {}, which a tunnel may only narrow (expected among "
-                                  "{})",
-                                  why, why.empty() ? "" : "; ", shown(word), context_.profile.name,
+                      fmt::format("{}{}{}{} is not offered by profile {}, which a tunnel may only narrow (expected "
+                                  "among {})",
+                                  demanded_by(demand), why, why.empty() ? "" : "; ", shown(word), context_.profile.name,
                                   fmt::join(offer().*narrowing.list, ", ")));
     }
 

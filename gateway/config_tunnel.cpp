@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "gateway/address.hpp"
+#include "gateway/claim_rules.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/config_words.hpp"
 
@@ -301,7 +302,8 @@ private:
         section_.flag("upstream-unprotected", draft_.tunnel.upstream_unprotected);
         if (draft_.tunnel.upstream_unprotected && !context_.profile.upstream_unprotected) {
             report_.error(section_.place("upstream-unprotected"),
-                          fmt::format("is not allowed by profile {} (expected false)", context_.profile.name));
+                          fmt::format("{}is not allowed by profile {} (expected false)",
+                                      demanded_by(context_.profile.demands.upstream), context_.profile.name));
         }
     }
 
@@ -335,7 +337,7 @@ private:
             keys.number("stratum", {1, 15}, settings.stratum);
             keys.flag("free-running", settings.free_running);
             if (const auto offset = keys.find("offset")) {
-                report_.error(offset.place(), "belongs to profile lab, which is not in this version");
+                report_.error(offset.place(), "belongs to profile lab, and is not in this version");
             }
             keys.finish();
             draft_.tunnel.upstream = settings;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "gateway/claim_rules.hpp"
 #include "gateway/config_files.hpp"
 #include "gateway/config_values.hpp"
 #include "ntp-shim/key_file.hpp"
@@ -95,8 +96,8 @@ private:
         const auto digest = std::string{name(key.kind())};
         if (std::ranges::find(settings_.digests, digest) == settings_.digests.end()) {
             refuse(key.id(), key.line(),
-                   fmt::format("its digest {} is not offered by the profile (expected {})", digest,
-                               fmt::join(settings_.digests, ", ")));
+                   fmt::format("{}its digest {} is not offered by the profile (expected {})",
+                               demanded_by(settings_.demand), digest, fmt::join(settings_.digests, ", ")));
             return false;
         }
         if (is_inner_ && key.has_peers()) {

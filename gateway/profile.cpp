@@ -17,10 +17,10 @@ using Words = std::vector<std::string>;
 using Unusable = std::string (*)(const std::string&);
 
 // A list of words without repetitions, each of which `unusable` (when given) has nothing against.
-Words read_words(const Value& value, Report& report, Unusable unusable = nullptr)
+Words read_words(const Value& value, Report& report, Unusable unusable = nullptr, ListForm form = ListForm::list)
 {
     Words words;
-    for (const auto& entry : read_list(value, report, ListForm::list)) {
+    for (const auto& entry : read_list(value, report, form)) {
         auto word = read_text(entry, report, "a name");
         if (!word) {
             continue;
@@ -88,6 +88,12 @@ void read_certificates(const Value& value, Report& report, Profile& profile)
     Section section{value, report};
     require(section, {"revocation", "certificate-time", "client-certificate"}, report);
     section.choice("revocation", std::span<const Choice<transports::Revocation>>{kRevocationWords}, profile.revocation);
+    profile.revocation_choices = read_choices(section.find("revocation-choices"), report,
+                                              std::span<const Choice<transports::Revocation>>{kRevocationWords});
+    const auto& choices = profile.revocation_choices;
+    if (!choices.empty() && std::find(choices.begin(), choices.end(), profile.revocation) == choices.end()) {
+        report.error(section.place("revocation"), "is not among revocation-choices");
+    }
     profile.certificate_time = read_choices(section.find("certificate-time"), report,
                                             std::span<const Choice<CertificateTime>>{kCertificateTimeWords});
     profile.client_certificate =
@@ -98,9 +104,53 @@ void read_certificates(const Value& value, Report& report, Profile& profile)
     section.finish();
 }
 
+void read_demands(const Value& value, Report& report, Demands& demands)
+{
+    struct Demand {
+        std::string_view key;
+        std::string Demands::*member;
+    };
+    static constexpr std::array kDemands = {Demand{"tls", &Demands::tls},
+                                            Demand{"dtls", &Demands::dtls},
+                                            Demand{"ssh", &Demands::ssh},
+                                            Demand{"mac", &Demands::mac},
+                                            Demand{"certificates", &Demands::certificates},
+                                            Demand{"client-certificate", &Demands::client_certificate},
+                                            Demand{"upstream", &Demands::upstream},
+                                            Demand{"keys", &Demands::keys}};
+    Section section{value, report};
+    for (const auto& demand : kDemands) {
+        demands.*demand.member = read_text(section.find(demand.key), report, "the requirement's name").value_or("");
+    }
+    section.finish();
+}
+
+// What may be used must be known: a channel that is not forbidden has its lists.
+void check_lists(const Section& section, Report& report, const Profile& profile)
+{
+    const auto forbidden = [&](ChannelKind channel) {
+        const auto& list = profile.claim.forbidden;
+        return std::find(list.begin(), list.end(), channel) != list.end();
+    };
+    for (const auto& word : kChannelWords) {
+        if (section.usable() && !forbidden(word.value) && !section.has(word.word)) {
+            report.error(section.place(word.word), "is missing (expected the channel's lists, or the channel among "
+                                                   "those of claim.forbidden)");
+        }
+    }
+    for (const auto channel : profile.order) {
+        const auto& claimable = profile.claim.claimable;
+        const bool told = std::find(claimable.begin(), claimable.end(), channel) != claimable.end();
+        if (forbidden(channel) && !told) {
+            report.error(section.place("order"), fmt::format("{} is forbidden", name(channel)));
+        }
+    }
+}
+
 void read_duties(const Value& value, Report& report, Profile& profile)
 {
     Section section{value, report};
+    section.flag("lab", profile.lab);
     section.flag("group-readable-keys", profile.group_readable_keys);
     section.flag("upstream-unprotected", profile.upstream_unprotected);
     section.finish();
@@ -149,7 +199,9 @@ void read_ssh_offer(const Value& value, Report& report, SshOffer& ssh)
     ssh.kex = read_words(section.find("kex"), report, &transports::why_unusable_ssh_kex);
     ssh.public_keys = read_words(section.find("public-keys"), report, &transports::why_unusable_ssh_public_key);
     ssh.ciphers = read_words(section.find("ciphers"), report, &transports::why_unusable_ssh_cipher);
-    ssh.macs = read_words(section.find("macs"), report, &transports::why_unusable_ssh_mac);
+    ssh.macs = read_words(section.find("macs"), report, &transports::why_unusable_ssh_mac, ListForm::list_or_none);
+    section.duration("rekey-time", {std::chrono::seconds{1}, std::chrono::hours{1}}, ssh.rekey_time);
+    section.number("rekey-bytes", {1024, 1ULL << 30U}, ssh.rekey_bytes); // RFC 4253 section 9
     section.finish();
 }
 
@@ -214,7 +266,9 @@ void read_profile(const Value& root, Report& report, Profile& profile)
     if (order && profile.order.empty()) {
         report.error(order.place(), "has no channel (expected at least one)");
     }
+    section.choice("requirements", std::span<const Choice<Requirements>>{kRequirementWords}, profile.requirements);
     read_claim(section.find("claim"), report, profile.claim);
+    read_demands(section.find("demands"), report, profile.demands);
     read_certificates(section.find("certificates"), report, profile);
     read_duties(section.find("duties"), report, profile);
     if (const auto tls = section.find("tls")) {
@@ -228,6 +282,7 @@ void read_profile(const Value& root, Report& report, Profile& profile)
     }
     read_seals(section, report, profile);
     read_left_out(section.find("left-out"), report, profile);
+    check_lists(section, report, profile);
     section.finish();
 }
 

@@ -1,6 +1,7 @@
 // What a profile offers and demands: data from configs/profiles/*.yaml, compiled in, or from a file in their place.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -28,7 +29,21 @@ struct SshOffer {
     std::vector<std::string> kex;
     std::vector<std::string> public_keys; // of hosts and of users
     std::vector<std::string> ciphers;
-    std::vector<std::string> macs;
+    std::vector<std::string> macs;                                // empty: every cipher authenticates by itself
+    std::chrono::milliseconds rekey_time = std::chrono::hours{1}; // at the latest
+    std::uint64_t rekey_bytes = 1ULL << 30U;
+};
+
+/// Which requirement is behind what a tunnel may not have; each is empty where no document is.
+struct Demands {
+    std::string tls;
+    std::string dtls;
+    std::string ssh;
+    std::string mac;
+    std::string certificates;
+    std::string client_certificate;
+    std::string upstream;
+    std::string keys;
 };
 
 /// Items that the profile's requirement allows and that are not offered all the same.
@@ -40,6 +55,9 @@ struct LeftOut {
 struct Profile {
     std::string name;
     std::string title;
+    Requirements requirements = Requirements::v4_0; // whose names the audit records use
+    bool lab = false;
+    Demands demands;
     std::vector<ChannelKind> order; // which channel a tunnel without `channel` gets
     ClaimRules claim;
     transports::TlsPolicy tls;
@@ -48,6 +66,7 @@ struct Profile {
     std::vector<std::string> digests;                                 // of symmetric keys
     std::vector<std::uint16_t> aeads;                                 // of NTS, IANA numbers
     transports::Revocation revocation = transports::Revocation::soft; // what a tunnel gets that names none
+    std::vector<transports::Revocation> revocation_choices;           // what a tunnel may choose; empty = any
     std::vector<CertificateTime> certificate_time;                    // what a tunnel may choose
     std::vector<transports::ClientCertificate> client_certificate;    // what a tunnel may choose
     bool group_readable_keys = false;                                 // a warning; otherwise an error

@@ -14,6 +14,7 @@
 #include "gateway/notify.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
+#include "gateway/self_test.hpp"
 #include "gateway/utc_time.hpp"
 #include "gateway/version.hpp"
 
@@ -311,6 +312,16 @@ int run_tunnels(const Config& config)
         return kFailure;
     }
     Audit& records = *std::get<std::unique_ptr<Audit>>(audit);
+    if (config.lab) {
+        log.warn("profile " + config.profile + " is for laboratories: never use it where time matters");
+    }
+    if (const auto failed = self_test(config)) {
+        AuditRecord record = record_of(AuditEvent::self_test_failed, false);
+        record.reason = failed->reason;
+        records.record(record, {{"text", failed->text}});
+        log.error(fmt::format("self-test failed: {}: {}", failed->reason, failed->text));
+        return kSelfTest;
+    }
     AuditRecord loaded = record_of(AuditEvent::config_loaded);
     loaded.subject = config.file;
     records.record(loaded);

@@ -120,6 +120,21 @@ TEST_CASE("each channel stands in exactly one of the lists of the claim")
         names(changed("forbidden: []", "forbidden: [nts]"), "claim.claimable: channel nts must stand in exactly one"));
 }
 
+TEST_CASE("what may be used has its lists, and what is forbidden is not chosen")
+{
+    CHECK(names(changed("nts:\n  aeads: [15, 17]\n", ""), "nts: is missing (expected the channel's lists"));
+    CHECK(names(changed("claimable: [nts, dtls, tls, ssh, mac]\n  supplementary: []\n  forbidden: []",
+                        "claimable: [dtls, tls, ssh, mac]\n  supplementary: []\n  forbidden: [nts]"),
+                "order: nts is forbidden"));
+    CHECK(names(changed("revocation: soft", "revocation: soft\n  revocation-choices: [require]"),
+                "certificates.revocation: is not among revocation-choices"));
+    CHECK(names(changed("claim:\n", "requirements: 4.1\nclaim:\n"), "requirements: '4.1' is not among the choices"));
+    CHECK(names(changed("claim:\n", "demands: {tsl: x}\nclaim:\n"), "demands.tsl: is not a known key"));
+    CHECK(names(changed("duties:\n", "duties:\n  laboratory: true\n"), "duties.laboratory: is not a known key"));
+    CHECK(names(changed("ssh:\n", "ssh:\n  rekey-time: 2h\n"), "ssh.rekey-time: "));
+    CHECK(names(changed("ssh:\n", "ssh:\n  rekey-bytes: 1073741825\n"), "ssh.rekey-bytes: "));
+}
+
 TEST_CASE("a path names a file in place of a built-in profile, and a word without one is unknown")
 {
     const ConfigFolder folder;
@@ -163,8 +178,8 @@ TEST_CASE("a tunnel obeys the profile of its file")
               .find("can be read by its group, which profile modern refuses") != std::string::npos);
     CHECK(with_profile("claimable: [nts, dtls, tls, ssh, mac]\n  supplementary: []",
                        "requirement: FCS_NTP_EXT.1.2\n  claimable: [nts, dtls, ssh, mac]\n  supplementary: [tls]", own)
-              .find("FCS_NTP_EXT.1.2: channel tls cannot carry the claim under modern (expected one of nts, dtls") !=
-          std::string::npos);
+              .find("FCS_NTP_EXT.1.2: channel tls cannot carry the claim under modern; use nts, dtls, ssh or mac, or "
+                    "add a mac: block") != std::string::npos);
     CHECK(with_profile("order: [nts, dtls, tls,", "order: [nts,", own, "")
               .find("profile modern has no channel for the block tls:") != std::string::npos);
 }

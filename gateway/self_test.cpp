@@ -1,0 +1,46 @@
+#include "gateway/self_test.hpp"
+
+#include <vector>
+
+#include "gateway/integrity.hpp"
+#include "transports/tls_self_test.hpp"
+
+namespace gateway {
+
+namespace {
+
+std::vector<std::string> names_offered(const Config& config)
+{
+    std::vector<std::string> names;
+    for (const Tunnel& tunnel : config.tunnels) {
+        if (tunnel.mac) {
+            names.insert(names.end(), tunnel.mac->digests.begin(), tunnel.mac->digests.end());
+        }
+        const auto& policy = tunnel.tls.policy;
+        for (const auto* list : {&policy.suites, &policy.groups, &policy.signatures}) {
+            names.insert(names.end(), list->begin(), list->end());
+        }
+    }
+    return names;
+}
+
+} // namespace
+
+std::optional<SelfTestFailure> self_test(const Config& config)
+{
+    if (auto primitive = transports::find_broken_primitive(names_offered(config))) {
+        return SelfTestFailure{"broken_primitive", *primitive + " does not give the known answer"};
+    }
+    if (config.integrity) {
+        std::vector<std::filesystem::path> needed;
+        if (config.profile_file) {
+            needed.push_back(*config.profile_file);
+        }
+        if (auto why = check_integrity(*config.integrity, needed)) {
+            return SelfTestFailure{"integrity", std::move(*why)};
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace gateway
