@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include "gateway/claim_rules.hpp"
 #include "gateway/config_files.hpp"
 #include "gateway/config_tunnel.hpp"
 #include "gateway/config_values.hpp"
@@ -153,9 +154,11 @@ private:
         } else if (verdict.group_readable && context_.profile.group_readable_keys) {
             report_.warning(value.place(), fmt::format("{} can be read by its group", shown(found->string())));
         } else if (verdict.group_readable) {
-            report_.error(value.place(), fmt::format("{} can be read by its group, which profile {} refuses (expected "
-                                                     "mode 0600)",
-                                                     shown(found->string()), context_.profile.name));
+            report_.error(value.place(),
+                          fmt::format("{}{} can be read by its group, which profile {} refuses (expected "
+                                      "mode 0600)",
+                                      demanded_by(context_.profile.demands.keys), shown(found->string()),
+                                      context_.profile.name));
         }
         return found;
     }
@@ -202,18 +205,31 @@ private:
 
     void read_limits()
     {
-        milliseconds time = settings_.rekey_time;
+        const auto& offer = context_.profile.ssh;
+        const auto demand = demanded_by(context_.profile.demands.ssh);
+        milliseconds time = std::min(milliseconds{settings_.rekey_time}, offer.rekey_time);
         section_.duration("rekey-time", kRekeyTime, time);
         settings_.rekey_time = std::chrono::duration_cast<seconds>(time);
         if (time % seconds{1} != milliseconds::zero()) {
             report_.error(section_.place("rekey-time"),
                           fmt::format("{} is not a whole number of seconds", duration_text(time)));
         }
+        if (time > offer.rekey_time) {
+            report_.error(section_.place("rekey-time"),
+                          fmt::format("{}{} is longer than profile {} allows (expected at most {})", demand,
+                                      duration_text(time), context_.profile.name, duration_text(offer.rekey_time)));
+        }
+        settings_.rekey_data = std::min(settings_.rekey_data, offer.rekey_bytes);
         const auto data = section_.find("rekey-data");
         if (const auto text = read_text(data, report_, "a size, such as 1GiB")) {
             const auto size = parse_size(*text);
             if (!size || *size < kRekeyData.lowest || *size > kRekeyData.highest) {
                 report_.error(data.place(), shown(*text) + " is not a size in range (expected 64KiB to 1GiB)");
+            } else if (*size > offer.rekey_bytes) {
+                report_.error(data.place(),
+                              fmt::format("{}{} is more than profile {} allows (expected at most {} "
+                                          "octets)",
+                                          demand, shown(*text), context_.profile.name, offer.rekey_bytes));
             } else {
                 settings_.rekey_data = *size;
             }

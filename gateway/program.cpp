@@ -315,10 +315,7 @@ int run_tunnels(const Config& config)
     if (config.lab) {
         log.warn("profile " + config.profile + " is for laboratories: never use it where time matters");
     }
-    if (const auto failed = self_test(config)) {
-        AuditRecord record = record_of(AuditEvent::self_test_failed, false);
-        record.reason = failed->reason;
-        records.record(record, {{"text", failed->text}});
+    if (const auto failed = self_test(config, records)) {
         log.error(fmt::format("self-test failed: {}: {}", failed->reason, failed->text));
         return kSelfTest;
     }

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "gateway/integrity.hpp"
 #include "transports/tls_self_test.hpp"
 
@@ -41,6 +43,19 @@ std::optional<SelfTestFailure> self_test(const Config& config)
         }
     }
     return std::nullopt;
+}
+
+std::optional<SelfTestFailure> self_test(const Config& config, Audit& audit)
+{
+    auto failed = self_test(config);
+    if (failed) {
+        AuditRecord record;
+        record.event = AuditEvent::self_test_failed;
+        record.success = false;
+        record.reason = failed->reason;
+        audit.record(record, {{"text", failed->text}});
+    }
+    return failed;
 }
 
 } // namespace gateway

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "gateway/audit.hpp"
 #include "gateway/config.hpp"
 
 namespace gateway {
@@ -15,5 +16,7 @@ struct SelfTestFailure {
 };
 /// Known answers of every primitive that `config` may come to use, then its `integrity:`. Absent = all is well.
 [[nodiscard]] std::optional<SelfTestFailure> self_test(const Config& config);
+/// The same, and a failure is recorded.
+[[nodiscard]] std::optional<SelfTestFailure> self_test(const Config& config, Audit& audit);
 
 } // namespace gateway

@@ -15,6 +15,7 @@
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
 #include "gateway/program.hpp"
+#include "gateway/self_test.hpp"
 #include "gateway/server_head.hpp"
 #include "gateway/services.hpp"
 #include "gateway/version.hpp"
@@ -155,10 +156,14 @@ int run_stdio(const Loaded& loaded, const std::string& name)
     (void)std::signal(SIGPIPE, SIG_IGN); // a peer that is gone shows as EPIPE
     AuditSettings settings;
     settings.syslog = true;
-    auto audit = Audit::open(settings);
+    auto audit = Audit::open(settings, audit_scope(*loaded.config));
     if (const auto* error = std::get_if<std::string>(&audit)) {
         std::cerr << *error << '\n';
         return kFailure;
+    }
+    if (const auto failed = self_test(*loaded.config, *std::get<std::unique_ptr<Audit>>(audit))) {
+        std::cerr << fmt::format("ntpgate: self-test failed: {}: {}\n", failed->reason, failed->text);
+        return kSelfTest;
     }
     return serve(*loaded.config, *tunnel, *std::get<std::unique_ptr<Audit>>(audit));
 }

@@ -133,7 +133,8 @@ OwnedSession make_session(const SshSettings& settings, const std::vector<std::st
         options.text(option, joined(policy.ciphers));
     }
     for (const auto option : {SSH_OPTIONS_HMAC_C_S, SSH_OPTIONS_HMAC_S_C}) {
-        options.text(option, joined(policy.macs));
+        // Where every cipher authenticates by itself none of these is ever used, and the library takes no empty list.
+        options.text(option, policy.macs.empty() ? "hmac-sha2-512" : joined(policy.macs));
     }
     for (const auto option : {SSH_OPTIONS_COMPRESSION_C_S, SSH_OPTIONS_COMPRESSION_S_C}) {
         options.text(option, "none");
