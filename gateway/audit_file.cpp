@@ -55,7 +55,8 @@ AuditFile::Opened AuditFile::open(const std::filesystem::path& path)
             return failure(path, errno);
         }
         std::unique_ptr<AuditFile> file{new AuditFile{descriptor, path}};
-        if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+        // A device has no chain that a second writer could break: any number may write to /dev/null.
+        if (file->is_regular() && flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
             if (errno == EWOULDBLOCK) {
                 return fmt::format("audit file {}: another process writes it (expected one writer for each file)",
                                    path.string());
@@ -106,6 +107,12 @@ std::optional<std::string> AuditFile::append(std::string_view text) const
         }
     }
     return std::nullopt;
+}
+
+bool AuditFile::is_regular() const noexcept
+{
+    struct stat status {};
+    return fstat(descriptor_, &status) != 0 || S_ISREG(status.st_mode);
 }
 
 bool AuditFile::moved() const noexcept

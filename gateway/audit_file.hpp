@@ -13,7 +13,8 @@
 
 namespace gateway {
 
-/// Locked (flock) while it is open: a second writer is refused, for two of them could not form one chain.
+/// A regular file is locked (flock) while it is open: a second writer is refused, for two of them could not form one
+/// chain.
 class AuditFile {
 public:
     using Opened = std::variant<std::unique_ptr<AuditFile>, std::string>; // or the error text
@@ -30,6 +31,7 @@ public:
     [[nodiscard]] bool moved() const noexcept;
 
 private:
+    [[nodiscard]] bool is_regular() const noexcept;
     AuditFile(int descriptor, std::filesystem::path path) : descriptor_{descriptor}, path_{std::move(path)} {}
     int descriptor_;
     std::filesystem::path path_;

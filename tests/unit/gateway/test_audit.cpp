@@ -138,6 +138,14 @@ TEST_SUITE("audit")
         open_audit(folder.file())->record(audit_record(AuditEvent::started));
     }
 
+    TEST_CASE("a device takes any number of writers")
+    {
+        auto first = open_audit("/dev/null");
+        auto second = open_audit("/dev/null");
+        first->record(audit_record(AuditEvent::started));
+        second->record(audit_record(AuditEvent::started));
+    }
+
     TEST_CASE("a torn last line is kept, closed, and said to be torn")
     {
         const AuditFolder folder;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "gateway/audit_folds.hpp"
 
@@ -38,7 +39,7 @@ Outcome flood(AuditEvent event, int kinds, Nanoseconds every, std::chrono::hours
             outcome.written += admitted ? 1 : 0;
             outcome.told += admitted ? 1 : 0;
         }
-        for (; look <= now; look += 1s) {
+        for (; look <= now; look += 5s) {
             for (const auto& sum : folds.due(look, false)) {
                 ++outcome.written;
                 outcome.told += sum.count;
@@ -102,7 +103,7 @@ TEST_SUITE("audit_folds")
         CHECK(folds.admits(of(AuditEvent::channel_failed), 71s));
     }
 
-    TEST_CASE("every event that somebody else can cause grows a day's records by a bounded amount, and none is lost")
+    TEST_CASE("every event that somebody else can cause grows the records by a bounded amount, and none is lost")
     {
         for (std::size_t at = 0; at < kAuditEvents; ++at) {
             const auto event = static_cast<AuditEvent>(at);
@@ -111,10 +112,10 @@ TEST_SUITE("audit_folds")
             }
             CAPTURE(name(event));
             const auto& budget = repeats(event) == Repeats::refused ? AuditFolds::kRefused : AuditFolds::kAdmitted;
-            for (const Nanoseconds every : {Nanoseconds{1s}, Nanoseconds{31s}}) {
-                const auto outcome = flood(event, 60, every, 24h);
-                const auto allowed = budget.burst + 24h / budget.one_more_every + AuditFolds::kSums.burst +
-                                     24h / AuditFolds::kSums.one_more_every + 60;
+            for (const auto& [every, hours] : {std::pair{Nanoseconds{1s}, 1h}, {Nanoseconds{31s}, 24h}}) {
+                const auto outcome = flood(event, 60, every, hours);
+                const auto allowed = budget.burst + hours / budget.one_more_every + AuditFolds::kSums.burst +
+                                     hours / AuditFolds::kSums.one_more_every + 60;
                 CAPTURE(outcome.written);
                 CHECK(outcome.written <= static_cast<std::uint64_t>(allowed));
                 CHECK(outcome.told == outcome.sent);
