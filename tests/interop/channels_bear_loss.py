@@ -8,6 +8,8 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
+import pytest
+
 from support import ntp
 from support.daemons import Chronyd
 from support.gateway import client_tunnel, drops, server_tunnel, total
@@ -84,6 +86,7 @@ def assert_promises(outcome: Outcome) -> None:
         assert abs(answer.offset) <= (answer.delay - 2 * DELAY) / 2 + 0.0005, answer
 
 
+@pytest.mark.measures
 def test_loss_costs_what_was_lost(start, supervisor, folder, trial_pki, link, capsys):
     link.set(delay=DELAY)
     world = FarApart(start, supervisor, folder, trial_pki, link)
@@ -140,6 +143,7 @@ def test_what_the_network_repeats_and_turns_round_is_answered_once(start, trial_
             assert role.finish()[role.name]["channels"]["opened"] == 1
 
 
+@pytest.mark.measures
 def test_a_slower_way_out_than_back_shows_as_half_of_the_difference(start, trial_pki, chronyd):
     """NTP's blind spot: what only one way takes longer cannot be seen, and so must not be corrected by anybody."""
     server = start(server_tunnel(chronyd.text(), trial_pki.server(), channel="dtls"), name="server")

@@ -7,6 +7,8 @@ import socket
 import statistics
 import time
 
+import pytest
+
 from support import ntp
 from support.gateway import client_tunnel, query, server_tunnel
 from support.mac import Key, KeyedDaemon, write_keys
@@ -42,6 +44,7 @@ def assert_right_though_held(ask, prompt: float = 0.0) -> None:
     raise AssertionError(f"offsets {seen}")
 
 
+@pytest.mark.measures
 def test_a_request_that_either_role_held_is_answered_right(start, folder, chronyd):
     file = write_keys(folder / "shared.keys", [Key.new(7)])
     server = start(mac_server(chronyd.text(), file, [7]), name="server", limits=UNLIMITED)
@@ -55,6 +58,7 @@ def test_a_request_that_either_role_held_is_answered_right(start, folder, chrony
     server.finish()
 
 
+@pytest.mark.measures
 def test_a_reply_that_either_role_held_is_right(start, folder):
     key = Key.new(7)
     file = write_keys(folder / "shared.keys", [key])

@@ -56,6 +56,7 @@ def test_renewals_by_data_lose_no_exchange(start, chronyd, keys):
     server.finish()
 
 
+@pytest.mark.measures
 def test_what_a_renewal_holds_comes_out_right(start, chronyd, keys):
     """Offsets through a channel that renews its keys all the time are those of one that never does."""
     server = start(server_of(chronyd.text(), keys), name="server")
@@ -72,6 +73,7 @@ def test_what_a_renewal_holds_comes_out_right(start, chronyd, keys):
     server.finish()
 
 
+@pytest.mark.measures
 def test_a_peer_that_stops_reading_holds_up_nobody(start, chronyd, keys):
     """Its answers are dropped as congested once the path is full; the others' round trips stay what they were."""
     server = start(server_of(chronyd.text(), keys), name="server")

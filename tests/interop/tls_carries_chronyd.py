@@ -74,6 +74,7 @@ def test_an_answer_through_the_tunnel_is_chronyds_own(start, trial_pki, chronyd)
     assert server.finish()["server"]["exchanges"]["answered"] == 1
 
 
+@pytest.mark.measures
 @pytest.mark.usefixtures("any_channel")
 @pytest.mark.parametrize("pause", [0.002, 0.012], ids=["warm", "cold"])
 def test_the_median_offset_is_the_direct_one(start, trial_pki, chronyd, pause):
@@ -90,6 +91,7 @@ def test_the_median_offset_is_the_direct_one(start, trial_pki, chronyd, pause):
     assert False, [f"{each * 1e6:.1f} us" for each in rounds]
 
 
+@pytest.mark.measures
 @pytest.mark.usefixtures("any_channel")
 def test_the_request_that_waits_for_the_handshake_is_as_right_as_later_ones(start, trial_pki, chronyd):
     upstream, port = chronyd.text(), free_port(socket.SOCK_STREAM)
