@@ -122,6 +122,7 @@ def test_ntpdate_asks_through_the_sidecar(start, supervisor, folder, network, tr
     assert done.returncode == 0 and "127.0.0.2" in done.stdout, (done.stdout, done.stderr)
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("upstream", ["daemon", "mirror"])
 def test_front_and_sidecar_together(start, folder, chronyd, trial_pki, upstream):
     behind = chronyd.text() if upstream == "daemon" else {"mirror": chronyd.text()}

@@ -16,6 +16,7 @@ from support.upstream import Daemon
 STUNNEL_AND_SOCAT, SOCAT_ALONE = "stunnel+socat", "socat"
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("far_end", [STUNNEL_AND_SOCAT, SOCAT_ALONE])
 def test_our_client_role_asks_through_their_server(far_end, start, trial_pki, chronyd, supervisor, folder):
     if far_end == STUNNEL_AND_SOCAT:

@@ -34,6 +34,7 @@ def test_chronyd_is_asked_through_both_roles(start, chronyd, keys):
     assert not server.finish()["server"]["requests"]["drops"]
 
 
+@pytest.mark.measures
 def test_the_first_request_is_as_right_as_the_later_ones(start, chronyd, keys):
     """It triggers nothing here, but it and the others go through holds that must come out even."""
     server = start(server_of(chronyd.text(), keys), name="server")

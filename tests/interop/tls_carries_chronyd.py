@@ -42,6 +42,7 @@ def sample(client: ntp.Client, pause: float) -> float:
     return answer.offset
 
 
+@pytest.mark.measures
 def test_query_asks_chronyd_through_both_head_ends(either_channel, start, trial_pki, chronyd):
     server, client = pair(start, trial_pki, chronyd.text())
     code, said = query(f"{either_channel}://{server.listen()}", "--ca", trial_pki.ca, "--certificate",

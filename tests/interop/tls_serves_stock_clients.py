@@ -45,6 +45,7 @@ def finish(server, client) -> None:
     server.finish()
 
 
+@pytest.mark.measures
 def test_ntpdate_gets_its_samples(world):
     network, asked, server, client = world
     done = run(["/usr/sbin/ntpdate", "-q", asked], network.prefix)
@@ -54,6 +55,7 @@ def test_ntpdate_gets_its_samples(world):
     finish(server, client)
 
 
+@pytest.mark.measures
 def test_ntpdig_gets_its_samples(world):
     network, asked, server, client = world
     done = run(["/usr/bin/ntpdig", "-j", asked], network.prefix)
@@ -78,6 +80,7 @@ def selected(follower: Chronyd) -> list[str] | None:
     return row if row and row[1] == "*" and row[5] == "377" else None
 
 
+@pytest.mark.measures
 def test_chronyd_reaches_377_and_selects_the_source(world, supervisor, folder):
     _, asked, server, client = world
     follower = follow(world, supervisor, folder)
@@ -107,6 +110,7 @@ def test_interleaved_mode_passes_uncorrected(build, supervisor, folder):
     finish(world[2], world[3])
 
 
+@pytest.mark.measures
 def test_a_corrected_reply_sends_an_interleaved_client_back_to_basic_mode(world, supervisor, folder):
     """The daemon does not know the receive stamp that the client repeats: less exact, never wrong."""
     follower = follow(world, supervisor, folder, "xleave")
