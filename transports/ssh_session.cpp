@@ -104,7 +104,8 @@ void SshSession::turn()
     write_queued();
     auto end_of_link = link_->turn();
     if (state_ == State::logging_in) {
-        if (!end_of_link) {
+        // The octets that let a peer in may bring its questions, and the word that there will be no more, as well.
+        if (!end_of_link || end_of_link->reason == CloseReason::peer_closed) {
             log_in();
         }
         if (end_of_link && state_ == State::logging_in) {
