@@ -200,6 +200,11 @@ void read_ssh_offer(const Value& value, Report& report, SshOffer& ssh)
     ssh.public_keys = read_words(section.find("public-keys"), report, &transports::why_unusable_ssh_public_key);
     ssh.ciphers = read_words(section.find("ciphers"), report, &transports::why_unusable_ssh_cipher);
     ssh.macs = read_words(section.find("macs"), report, &transports::why_unusable_ssh_mac, ListForm::list_or_none);
+    const auto bare = std::find_if_not(ssh.ciphers.begin(), ssh.ciphers.end(), &transports::is_ssh_aead);
+    if (section.has("macs") && ssh.macs.empty() && bare != ssh.ciphers.end()) {
+        report.error(section.place("macs"),
+                     fmt::format("is empty, but {} needs a MAC (expected one, or AEAD ciphers alone)", *bare));
+    }
     section.duration("rekey-time", {std::chrono::seconds{1}, std::chrono::hours{1}}, ssh.rekey_time);
     section.number("rekey-bytes", {1024, 1ULL << 30U}, ssh.rekey_bytes); // RFC 4253 section 9
     section.finish();

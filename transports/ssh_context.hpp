@@ -74,6 +74,10 @@ private:
 [[nodiscard]] std::string why_unusable_ssh_public_key(const std::string& name);
 [[nodiscard]] std::string why_unusable_ssh_cipher(const std::string& name);
 [[nodiscard]] std::string why_unusable_ssh_mac(const std::string& name);
+/// Whether it authenticates by itself, so that no MAC is used with it (RFC 5647).
+[[nodiscard]] bool is_ssh_aead(std::string_view cipher) noexcept;
+/// Offered where a policy has no MAC, since the library takes no empty list; never used, as all its ciphers are AEADs.
+inline constexpr std::string_view kUnusedSshMac = "hmac-sha2-512";
 
 [[nodiscard]] std::string ssh_library_version();
 

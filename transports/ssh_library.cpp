@@ -98,6 +98,11 @@ std::string why_unusable_ssh_cipher(const std::string& name)
     return why_unusable(SSH_OPTIONS_CIPHERS_C_S, name);
 }
 
+bool is_ssh_aead(std::string_view cipher) noexcept
+{
+    return cipher.ends_with("-gcm@openssh.com") || cipher == "chacha20-poly1305@openssh.com";
+}
+
 std::string why_unusable_ssh_mac(const std::string& name)
 {
     return why_unusable(SSH_OPTIONS_HMAC_C_S, name);
@@ -133,8 +138,7 @@ OwnedSession make_session(const SshSettings& settings, const std::vector<std::st
         options.text(option, joined(policy.ciphers));
     }
     for (const auto option : {SSH_OPTIONS_HMAC_C_S, SSH_OPTIONS_HMAC_S_C}) {
-        // Where every cipher authenticates by itself none of these is ever used, and the library takes no empty list.
-        options.text(option, policy.macs.empty() ? "hmac-sha2-512" : joined(policy.macs));
+        options.text(option, policy.macs.empty() ? std::string{kUnusedSshMac} : joined(policy.macs));
     }
     for (const auto option : {SSH_OPTIONS_COMPRESSION_C_S, SSH_OPTIONS_COMPRESSION_S_C}) {
         options.text(option, "none");

@@ -133,6 +133,11 @@ TEST_CASE("what may be used has its lists, and what is forbidden is not chosen")
     CHECK(names(changed("duties:\n", "duties:\n  laboratory: true\n"), "duties.laboratory: is not a known key"));
     CHECK(names(changed("ssh:\n", "ssh:\n  rekey-time: 2h\n"), "ssh.rekey-time: "));
     CHECK(names(changed("ssh:\n", "ssh:\n  rekey-bytes: 1073741825\n"), "ssh.rekey-bytes: "));
+    const std::string macs = "macs: [hmac-sha2-512-etm@openssh.com, hmac-sha2-256-etm@openssh.com]";
+    CHECK(names(changed("aes128-gcm@openssh.com, chacha20-poly1305@openssh.com]\n  " + macs,
+                        "aes128-gcm@openssh.com, aes192-cbc]\n  macs: []"),
+                "ssh.macs: is empty, but aes192-cbc needs a MAC"));
+    CHECK_FALSE(names(changed(macs, "macs: []"), "ssh.macs: "));
 }
 
 TEST_CASE("a path names a file in place of a built-in profile, and a word without one is unknown")
