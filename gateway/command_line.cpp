@@ -96,23 +96,46 @@ void print_problems(const std::vector<Problem>& problems, const char* kind)
     }
 }
 
-int run_loaded(const Loaded& loaded)
+/// Why there is nothing to run: all that a file has is for sshd to start.
+std::vector<Problem> why_idle(const Config& config)
 {
-    print_problems(loaded.warnings, "warning: ");
-    if (loaded.config) {
-        return run_tunnels(*loaded.config);
+    std::vector<Problem> problems;
+    for (const Tunnel& tunnel : config.tunnels) {
+        if (!tunnel.stdio) {
+            return {};
+        }
+        problems.push_back({config.file, tunnel.stdio_line, tunnel.stdio_column,
+                            fmt::format("tunnels[{}].listen", problems.size()),
+                            fmt::format("stdio is not for run, which has no other tunnel here (expected ADDRESS:PORT, "
+                                        "or that sshd starts ntpgate stdio --tunnel {})",
+                                        tunnel.name)});
     }
-    print_problems(loaded.errors, "");
+    return problems;
+}
+
+int reject(const std::vector<Problem>& errors)
+{
+    print_problems(errors, "");
     // Where records go is part of what could not be read: this one goes to stderr.
     auto audit = Audit::open(AuditSettings{});
     if (const auto* records = std::get_if<std::unique_ptr<Audit>>(&audit)) {
         AuditRecord record;
         record.event = AuditEvent::config_rejected;
         record.success = false;
-        record.reason = fmt::format("{} errors", loaded.errors.size());
+        record.reason = fmt::format("{} errors", errors.size());
         (*records)->record(record);
     }
     return kUsage;
+}
+
+int run_loaded(const Loaded& loaded)
+{
+    print_problems(loaded.warnings, "warning: ");
+    if (!loaded.config) {
+        return reject(loaded.errors);
+    }
+    const auto idle = why_idle(*loaded.config);
+    return idle.empty() ? run_tunnels(*loaded.config) : reject(idle);
 }
 
 Loaded load_yaml(const std::variant<std::string, Problem>& yaml)

@@ -209,6 +209,8 @@ private:
     void take_stdio(const Value& entry)
     {
         draft_.tunnel.stdio = draft_.tunnel.channel == ChannelKind::ssh && is(Role::server);
+        draft_.tunnel.stdio_line = entry.place().at.line;
+        draft_.tunnel.stdio_column = entry.place().at.column;
         if (!draft_.tunnel.stdio) {
             report_.error(entry.place(), "stdio belongs to the server role of channel ssh (expected ADDRESS:PORT)");
         }
