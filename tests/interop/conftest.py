@@ -15,12 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import gateway  # noqa: E402
 from support.daemons import Chronyd  # noqa: E402
+from support.frame_peers import SshPeers, TlsPeers  # noqa: E402
 from support.gateway import NTPGATE, Gateway, write_config  # noqa: E402
 from support.impairment import Link  # noqa: E402
 from support.netns import Network  # noqa: E402
 from support.pki import TrialPki  # noqa: E402
 from support.processes import Supervisor  # noqa: E402
-from support.ssh import Keys  # noqa: E402
+from support.ssh import Keys, own_user  # noqa: E402
 
 
 def pytest_sessionstart() -> None:
@@ -89,6 +90,22 @@ def any_channel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(gateway, "CHANNEL", request.param)
     monkeypatch.setattr(gateway, "SSH_BLOCKS", {"client": session_keys.client(), "server": session_keys.server()})
     return request.param
+
+
+@pytest.fixture(params=["tls", "ssh"])
+def stream_channel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, session_keys: Keys) -> str:
+    """The test runs once over each channel that is one TCP stream; its name. Users are those that an sshd lets in."""
+    monkeypatch.setattr(gateway, "CHANNEL", request.param)
+    monkeypatch.setattr(gateway, "SSH_BLOCKS", {"client": session_keys.client(user=own_user()),
+                                                "server": session_keys.server(user=own_user())})
+    return request.param
+
+
+@pytest.fixture
+def frame_peers(stream_channel: str, trial_pki: TrialPki, session_keys: Keys, supervisor: Supervisor,
+                folder: Path) -> TlsPeers | SshPeers:
+    """Authenticated peers that say what the test tells them to, once over each `stream_channel`."""
+    return SshPeers(session_keys, supervisor, folder) if stream_channel == "ssh" else TlsPeers(trial_pki)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support import ntp
-from support.frames import Connection, Frame, FrameClient, FrameServer, framed
+from support.frames import Connection, Frame, FrameClient, framed
 from support.garbage import Garbage, batches, client_hello
 from support.gateway import Gateway, client_tunnel, server_tunnel, total
 from support.processes import eventually, held_connections
@@ -54,7 +54,7 @@ def pair(start, trial_pki, chronyd):
     return server, client
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_datagrams_at_the_client_role(pair):
     server, client = pair
     garbage = Garbage(SEED)
@@ -77,14 +77,14 @@ def test_datagrams_at_the_client_role(pair):
     server.finish()
 
 
-def test_streams_at_the_server_role(pair):
+def test_streams_at_the_server_role(frame_peers, pair):
     server, client = pair
-    garbage, hello = Garbage(SEED), client_hello()
+    garbage, opening = Garbage(SEED), frame_peers.opening()
     steady = None
     for batch in batches(COUNT, 100):
         if batch.start == COUNT // 2:
             steady = Steady(server, SESSION_GROWTH)
-        throw(server.address(), [garbage.stream(hello) for _ in batch])
+        throw(server.address(), [garbage.stream(opening) for _ in batch])
     server.wait_counters(lambda now: now["listener"]["accepted"] == COUNT + 1 and now["listener"]["pending"] == 0,
                          "every stream judged", timeout=20)
     steady.check()
@@ -107,16 +107,15 @@ def throw(address: Address, streams: list[bytes]) -> None:
                 peer.shutdown(socket.SHUT_WR)
 
 
-def test_frames_inside_an_authenticated_channel(pair, trial_pki):
+def test_frames_inside_an_authenticated_channel(frame_peers, pair):
     server, client = pair
     garbage = Garbage(SEED)
-    context = Peer(trial_pki.ca, (trial_pki.client_certificate, trial_pki.client_key)).context(server=False)
     steady, sent, channels = None, 0, 0
     while sent < COUNT:
         if steady is None and sent >= COUNT // 2:
             steady = Steady(server)
         channels += 1
-        with FrameClient(context, server.address()) as peer, contextlib.suppress(OSError):
+        with frame_peers.client(server) as peer, contextlib.suppress(OSError):
             for _ in range(100):
                 peer.send(garbage.framed(garbage.request_frame()))
                 sent += 1
@@ -131,7 +130,7 @@ def test_frames_inside_an_authenticated_channel(pair, trial_pki):
     assert counted["channels"]["opened"] == channels + 1, counted
 
 
-def test_frames_from_a_far_end(start, trial_pki):
+def test_frames_from_a_far_end(start, trial_pki, frame_peers):
     garbage = Garbage(SEED)
     answered: list[int] = []
 
@@ -140,7 +139,7 @@ def test_frames_from_a_far_end(start, trial_pki):
         connection.send(b"".join(framed((each + bytes(32))[:max(32, min(len(each), 1056))]) for each in messages))
         answered.append(asked.id)
 
-    with FrameServer(Peer(trial_pki.ca, (trial_pki.server_certificate, trial_pki.server_key)), answer) as far_end:
+    with frame_peers.server(answer) as far_end:
         client = start(client_tunnel(f"127.0.0.1:{far_end.address[1]}", trial_pki.client()), limits=UNLIMITED)
         ask_and_look(client, client, answered)
         counted = client.finish()["client"]
@@ -163,7 +162,7 @@ def ask_and_look(asked: Gateway, watched: Gateway, answered: list[int]) -> None:
     steady.check()
 
 
-@pytest.mark.usefixtures("either_channel")
+@pytest.mark.usefixtures("any_channel")
 def test_datagrams_from_the_daemon(start, trial_pki):
     garbage = Garbage(SEED)
     answered: list[int] = []

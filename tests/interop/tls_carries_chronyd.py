@@ -119,6 +119,7 @@ def test_the_request_that_waits_for_the_handshake_is_as_right_as_later_ones(star
     assert abs(wrong) < WAITED_BOUND, (wrong, firsts, later)
 
 
+@pytest.mark.usefixtures("stream_channel")
 def test_a_request_that_waited_longer_than_max_age_is_never_answered(start, trial_pki, chronyd):
     server, client, relay = pair(start, trial_pki, chronyd.text(), relay=True)
     with relay:

@@ -8,11 +8,9 @@ import time
 import pytest
 
 from support import frames, ntp
-from support.frames import FrameClient
 from support.gateway import client_tunnel, drops, server_tunnel
 from support.processes import eventually
 from support.prober import Prober
-from support.tls import Peer
 from support.upstream import Daemon
 
 
@@ -53,11 +51,10 @@ def test_a_client_role_delivers_what_is_open(start, trial_pki):
         server.finish()
 
 
-def test_a_drain_ends_after_five_seconds_at_most(start, trial_pki):
+def test_a_drain_ends_after_five_seconds_at_most(start, trial_pki, frame_peers):
     with Daemon(lambda *_: None) as daemon:
         server = start(server_tunnel(daemon.text(), trial_pki.server(), timing={"max-round-trip": "4s"}))
-        with FrameClient(Peer(trial_pki.ca, (trial_pki.client_certificate, trial_pki.client_key)),
-                         server.address()) as client:
+        with frame_peers.client(server) as client:
             client.request(ntp.request().encode())
             eventually(lambda: daemon.heard, "the request at the daemon")
             begun = time.monotonic()
@@ -65,10 +62,9 @@ def test_a_drain_ends_after_five_seconds_at_most(start, trial_pki):
             assert time.monotonic() - begun < 6
 
 
-def test_goodbye_comes_before_the_end(start, trial_pki, chronyd):
+def test_goodbye_comes_before_the_end(start, trial_pki, chronyd, frame_peers):
     server = start(server_tunnel(chronyd.text(), trial_pki.server()))
-    with FrameClient(Peer(trial_pki.ca, (trial_pki.client_certificate, trial_pki.client_key)),
-                     server.address()) as client:
+    with frame_peers.client(server) as client:
         assert client.ask() is not None
         server.send_signal(signal.SIGTERM)
         frame = client.receive(2)

@@ -14,7 +14,7 @@ from support.processes import eventually, run
 
 
 @pytest.fixture
-def build(either_channel, start, trial_pki, supervisor, folder, network):
+def build(any_channel, start, trial_pki, supervisor, folder, network):
     """chronyd, server role and client role in a network of their own; the address that clients ask, on port 123."""
 
     def builder(**client_keys: object):

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from support import frames, ntp
-from support.frames import Connection, Frame, FrameClient, FrameServer, honest_frame
+from support.frames import Connection, Frame, FrameServer, honest_frame
 from support.gateway import Gateway, client_tunnel, drops, server_tunnel
 from support.processes import eventually
-from support.tls import Peer
 from support.upstream import Address, Daemon
 
 Lie = Callable[[ntp.Packet], list[bytes]]
@@ -177,8 +176,8 @@ def held(asked: Frame, **holds: int) -> bytes:
 
 
 @pytest.fixture
-def far_end(trial_pki):
-    with FrameServer(Peer(trial_pki.ca, (trial_pki.server_certificate, trial_pki.server_key))) as server:
+def far_end(frame_peers):
+    with frame_peers.server() as server:
         yield server
 
 
@@ -292,11 +291,11 @@ def with_packet(frame: Frame, **fields: object) -> bytes:
 
 
 @pytest.mark.parametrize("lie", REQUEST_LIES)
-def test_a_lying_client_reaches_no_daemon(lie, start, trial_pki):
+def test_a_lying_client_reaches_no_daemon(lie, start, trial_pki, frame_peers):
     reason, tell = REQUEST_LIES[lie]
     with Daemon() as daemon:
         server = start(server_tunnel(daemon.text(), trial_pki.server()))
-        with peer_of(trial_pki, server) as client:
+        with frame_peers.client(server) as client:
             client.send(tell(Frame(frames.REQUEST, 5, frames.monotonic_stamp(), packet=ntp.request().encode())))
             dropped_by(server, "requests", reason)
             assert not daemon.heard
@@ -304,14 +303,10 @@ def test_a_lying_client_reaches_no_daemon(lie, start, trial_pki):
         server.finish()
 
 
-def peer_of(pki, server: Gateway) -> FrameClient:
-    return FrameClient(Peer(pki.ca, (pki.client_certificate, pki.client_key)), server.address())
-
-
-def test_an_id_that_is_open_already_is_refused(start, trial_pki):
+def test_an_id_that_is_open_already_is_refused(start, trial_pki, frame_peers):
     with Daemon(lambda daemon, data, asker: None) as daemon:
         server = start(server_tunnel(daemon.text(), trial_pki.server()))
-        with peer_of(trial_pki, server) as client:
+        with frame_peers.client(server) as client:
             for _ in range(2):
                 client.request(ntp.request().encode(), id=9)
             dropped_by(server, "requests", "duplicate_exchange")
@@ -319,10 +314,10 @@ def test_an_id_that_is_open_already_is_refused(start, trial_pki):
         server.finish()
 
 
-def test_more_than_ten_pings_a_second_are_not_answered(start, trial_pki):
+def test_more_than_ten_pings_a_second_are_not_answered(start, trial_pki, frame_peers):
     with Daemon() as daemon:
         server = start(server_tunnel(daemon.text(), trial_pki.server()))
-        with peer_of(trial_pki, server) as client:
+        with frame_peers.client(server) as client:
             client.send(b"".join(Frame(frames.PING, number, frames.monotonic_stamp()).framed() for number in range(30)))
             pongs = 0
             while (frame := client.receive(0.3)) is not None:
@@ -332,10 +327,10 @@ def test_more_than_ten_pings_a_second_are_not_answered(start, trial_pki):
         assert pongs == 10 and drops(counted, "requests") == {"frame_limit": 20}, (pongs, counted)
 
 
-def test_the_daemon_sees_a_stamp_that_the_client_did_not_choose(start, trial_pki):
+def test_the_daemon_sees_a_stamp_that_the_client_did_not_choose(start, trial_pki, frame_peers):
     with Daemon() as daemon:
         server = start(server_tunnel(daemon.text(), trial_pki.server()))
-        with peer_of(trial_pki, server) as client:
+        with frame_peers.client(server) as client:
             asked = ntp.request(transmit=0)
             client.request(asked.encode())
             reply = ntp.Packet.decode(client.receive().packet)

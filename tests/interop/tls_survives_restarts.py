@@ -57,7 +57,7 @@ class World:
 
 
 @pytest.fixture
-def world(either_channel, start, trial_pki, chronyd) -> World:
+def world(any_channel, start, trial_pki, chronyd) -> World:
     return World(start, trial_pki, chronyd)
 
 
@@ -115,6 +115,7 @@ def test_a_server_role_that_hangs_is_noticed_and_forgiven(world):
     world.finish()
 
 
+@pytest.mark.usefixtures("stream_channel")
 def test_a_path_that_stalls_delivers_nothing_late(start, trial_pki, chronyd):
     """Octets held back for 1.5 s in either direction arrive after all; the time in them does not."""
     server = start(server_tunnel(chronyd.text(), trial_pki.server()), name="server")

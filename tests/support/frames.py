@@ -1,4 +1,4 @@
-"""Frame v1 (docs/protocol.md), written down a second time, and the two peers that speak it and may lie."""
+"""Frame v1 (docs/protocol.md), written down a second time, and the two peers that speak it over TLS and may lie."""
 
 from __future__ import annotations
 
@@ -146,12 +146,12 @@ class FrameClient:
 
 
 class Connection:
-    """One channel of a FrameServer. Its thread alone touches the TLS object; `send` may be called from anywhere."""
+    """One channel of a FrameServer. Its thread alone touches the stream; `send` may be called from anywhere."""
 
-    def __init__(self, server: FrameServer, tls: ssl.SSLSocket) -> None:
+    def __init__(self, server: FrameServer, secured: socket.socket) -> None:
         self.server = server
         self.received: list[Frame] = []
-        self._tls = tls
+        self._stream = secured  # which an ssl.SSLSocket is, too
         self._due: list[tuple[float, bytes]] = []
         self._lock = threading.Lock()
         self._wake, self._woken = socket.socketpair()
@@ -172,7 +172,7 @@ class Connection:
 
     def serve(self) -> None:
         stream = Stream()
-        self._tls.setblocking(False)
+        self._stream.setblocking(False)
         try:
             while not self.server.stopping:
                 self._flush()
@@ -185,7 +185,7 @@ class Connection:
             pass  # the peer went away: the test looks at what was received
         finally:
             self.open = False
-            self._tls.close()
+            self._stream.close()
             self._wake.close()
             self._woken.close()
 
@@ -202,21 +202,29 @@ class Connection:
                 if not self._due or self._due[0][0] > time.monotonic():
                     return
                 data = self._due.pop(0)[1]
-            self._tls.send(data)
+            try:
+                left = data[self._stream.send(data):]
+            except BlockingIOError:
+                left = data
+            if left:  # as soon as there is room, and before anything else
+                with self._lock:
+                    self._due.insert(0, (0.0, left))
+                select.select([], [self._stream], [], 0.2)
+                return
 
     def _read(self) -> bytes | None:
         """Octets; None when there is nothing yet; empty at the end."""
-        if not self._tls.pending():
+        if not (isinstance(self._stream, ssl.SSLSocket) and self._stream.pending()):
             with self._lock:
                 until = self._due[0][0] - time.monotonic() if self._due else 0.2
-            ready = select.select([self._tls, self._woken], [], [], max(0.0, min(until, 0.2)))[0]
+            ready = select.select([self._stream, self._woken], [], [], max(0.0, min(until, 0.2)))[0]
             if self._woken in ready:
                 self._woken.recv(4096)
-            if self._tls not in ready:
+            if self._stream not in ready:
                 return None
         try:
-            return self._tls.recv(16384)
-        except ssl.SSLWantReadError:
+            return self._stream.recv(16384)
+        except (ssl.SSLWantReadError, BlockingIOError):
             return None
 
 
@@ -231,19 +239,24 @@ def honest_frame(asked: Frame, **packet_fields: object) -> Frame:
     return Frame(REPLY, asked.id, send=monotonic_stamp(), arrival=arrival, packet=packet.encode())
 
 
+Answer = Callable[[Connection, Frame], None]
+
+
 class FrameServer:
     """A server-role peer on a port of its own; `answer` decides what a request brings."""
 
-    def __init__(self, peer: Peer, answer: Callable[[Connection, Frame], None] | None = None, port: int = 0) -> None:
+    def __init__(self, peer: Peer | None, answer: Answer | None = None, port: int = 0,
+                 listener: tuple[socket.socket, tuple[str, int]] | None = None) -> None:
+        """Without a `peer`, whoever comes in at `listener` is authenticated; its second half is where they knock."""
         self.answer = answer or (lambda connection, frame: connection.reply(honest_frame(frame)))
         self.answers_pings = True
         self.stopping = False
         self.connections: list[Connection] = []
         self.failures: list[str] = []
-        self._context = peer.context(server=True)
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
+        self._context = peer.context(server=True) if peer else None
+        self._listener = listener[0] if listener else socket.create_server(("127.0.0.1", port), backlog=64)
         self._listener.settimeout(0.1)
-        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        self.address: tuple[str, int] = listener[1] if listener else self._listener.getsockname()[:2]
         self._threads: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
@@ -275,17 +288,20 @@ class FrameServer:
             thread.start()
 
     def _shake_hands(self, raw: socket.socket) -> None:
-        raw.settimeout(5)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            tls = self._context.wrap_socket(raw, server_side=True)
+            secured = self._secure(raw) if self._context else raw
         except OSError as error:
             self.failures.append(str(error))
             raw.close()
             return
-        connection = Connection(self, tls)
+        connection = Connection(self, secured)
         self.connections.append(connection)
         connection.serve()
+
+    def _secure(self, raw: socket.socket) -> ssl.SSLSocket:
+        raw.settimeout(5)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._context.wrap_socket(raw, server_side=True)
 
     def stop(self) -> None:
         self.stopping = True

@@ -64,12 +64,12 @@ class Garbage:
             return self.octets(200)
         return frames.framed((message + bytes(32))[:1056] if len(message) < 32 else message[:1056])
 
-    def stream(self, hello: bytes) -> bytes:
-        """The beginning of a TCP stream for a TLS port."""
+    def stream(self, opening: bytes) -> bytes:
+        """The beginning of a TCP stream, for a port where a right one begins with `opening`."""
         kind = self._random.randrange(4)
         if kind == 0:
             return self.octets(600)
-        return hello if kind == 1 else self.mutated(hello)
+        return opening if kind == 1 else self.mutated(opening)
 
 
 def client_hello() -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import select
 import shutil
 import socket
@@ -101,7 +103,8 @@ class PipeFrames:
         self.close()
 
     def close(self) -> int:
-        self.child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what could not be sent any more
+            self.child.stdin.close()
         try:
             code = self.child.wait(10)
         except subprocess.TimeoutExpired:
@@ -116,9 +119,10 @@ class PipeFrames:
         self.child.stdin.write(data)
         self.child.stdin.flush()
 
-    def request(self, packet: bytes) -> Frame:
+    def request(self, packet: bytes, **fields: object) -> Frame:
+        """Sends one request frame; `fields` are those that shall differ from the right ones."""
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
-        frame = Frame(REQUEST, self._next_id, monotonic_stamp(), packet=packet)
+        frame = Frame(REQUEST, self._next_id, monotonic_stamp(), packet=packet).changed(**fields)
         self.send(frame.framed())
         return frame
 
@@ -164,11 +168,23 @@ class Sshd:
                  f"Subsystem ntpgate {subsystem}", *directives]
         config = folder / "sshd_config"
         config.write_text("\n".join(lines) + "\n", encoding="ascii")
-        # Its directory for the unprivileged child is made by the host's own unit, which is not there: one in a mount
-        # namespace of this daemon alone.
-        start = f"mount -t tmpfs -o mode=0755 none /run && mkdir /run/sshd && exec {SSHD} -D -e -f {config}"
-        self.process = supervisor.add(Process(["unshare", "-m", "sh", "-c", start], "sshd"))
+        self.process = supervisor.add(Process(sshd_command(config), "sshd"))
         self.process.wait_for_line("Server listening")
+
+
+def sshd_command(config: Path) -> list[str]:
+    daemon = [SSHD, "-D", "-e", "-f", str(config)]
+    if os.geteuid() != 0:
+        return daemon  # which then lets in its own user alone, and separates no privileges
+    # The directory for the unprivileged child is made by the host's own unit, which is not there: one in a mount
+    # namespace of this daemon alone.
+    start = 'mount -t tmpfs -o mode=0755 none /run && mkdir /run/sshd && exec "$@"'
+    return ["unshare", "-m", "sh", "-c", start, "sh", *daemon]
+
+
+def own_user() -> str:
+    """The one whom an sshd lets in, whoever starts it."""
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def stdio_command(config: Path, tunnel: str = "by-sshd") -> str:
