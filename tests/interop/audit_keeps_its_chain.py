@@ -15,6 +15,7 @@ import pytest
 
 from support.gateway import NTPGATE, ROOT, command, client_tunnel, server_tunnel, write_config
 from support.processes import Process, eventually
+from support.system_log import SystemLog
 
 CLOCK = {"clock": {"free-running": True}}
 
@@ -118,30 +119,18 @@ def test_a_step_of_the_clock_is_recorded_with_the_old_and_the_new_time(folder, t
 
 @pytest.mark.parametrize("beside_a_file", [True, False])
 def test_records_go_to_the_systems_log(beside_a_file, folder, trial_pki, supervisor):
-    """In a mount namespace whose /dev/log is the test's."""
-    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    heard.bind(str(folder / "log"))
-    heard.settimeout(15)
     audit = {"syslog": True} | ({"file": str(folder / "audit.jsonl")} if beside_a_file else {})
     config = write_config(folder / "logged.yaml", [server_tunnel(CLOCK, trial_pki.server())], audit=audit)
-    setup = ('mount -t tmpfs none "$1" && for node in null urandom random; do touch "$1/$node" && '
-             'mount --bind /dev/$node "$1/$node"; done; ln -s "$2" "$1/log"; mount --rbind "$1" /dev && shift 2 && '
-             'exec "$@"')
-    (folder / "dev").mkdir()
-    child = supervisor.start(["unshare", "-Urm", "sh", "-c", setup, "sh", str(folder / "dev"), str(folder / "log"),
-                              NTPGATE, "run", "-c", str(config)], "logged")
-    events, told = [], []
-    while "started" not in events:
-        line = heard.recv(65536).decode("ascii")
-        match = re.fullmatch(r"<8[45]>\w{3} [ \d]\d \d\d:\d\d:\d\d ntpgate\[\d+\]: (\{.*\})", line)
-        assert match, line
-        told.append(match.group(1))
-        events.append(json.loads(told[-1])["event"])
+    with SystemLog(folder) as log:
+        child = supervisor.start([*log.prefix, NTPGATE, "run", "-c", str(config)], "logged")
+        log.wait_event("started")
+        assert child.stop() == 0
+    events = [record["event"] for record in log.records()]
     assert events[0] == "config_loaded" and "privileges_dropped" in events
-    assert child.stop() == 0
+    log.assert_chained()
     assert not [line for line in child.err if line.startswith('{"seq":')]
     if beside_a_file:
-        assert (folder / "audit.jsonl").read_text(encoding="ascii").splitlines()[:len(told)] == told
+        assert (folder / "audit.jsonl").read_text(encoding="ascii").splitlines()[:len(log.lines)] == log.lines
 
 
 def refuse_in_every_way(address: tuple[str, int], pki, times: int) -> None:

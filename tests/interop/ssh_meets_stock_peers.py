@@ -1,22 +1,18 @@
-"""OpenSSH at the other end: a stock client that speaks frames, a stock sshd with the subsystem line, and ssh-audit."""
+"""OpenSSH at the other end: a stock client that speaks frames, its tools, and ssh-audit under every profile."""
 
 from __future__ import annotations
 
 import json
-import os
-import pwd
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from support import ntp
 from support.frames import PING, PONG, Frame, monotonic_stamp
-from support.gateway import MODERN, Gateway, command, query, write_config
+from support.gateway import MODERN, Gateway, command, query
 from support.processes import run
-from support.ssh import (AUDIT, Keys, PipeFrames, Sshd, client_of, frames_through_ssh, new_key, options, server_of,
-                         stdio_command, stock_client, wait_exit)
+from support.ssh import (AUDIT, Keys, client_of, frames_through_ssh, new_key, options, server_of, stock_client,
+                         wait_exit)
 
 
 def test_chronyd_is_asked_through_both_roles(start, chronyd, keys):
@@ -85,77 +81,61 @@ def test_a_stock_client_renews_keys_as_it_likes(start, chronyd, keys):
     assert counted["exchanges"]["answered"] == 600 and not counted["replies"]["drops"], counted
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="sshd changes users")
+def shown(profile: str) -> dict[str, object]:
+    done = command("profile", "show", profile, "--json")
+    assert done.returncode == 0, done
+    return json.loads(done.stdout)
 
 
-def sshd_with_subsystem(supervisor, folder: Path, chronyd, keys: Keys) -> Sshd:
-    config = write_config(folder / "stdio.yaml", [
-        {"name": "by-sshd", "role": "server", "listen": "stdio", "upstream": chronyd.text(), "channel": "ssh"}])
-    return Sshd(supervisor, folder / "sshd", keys, stdio_command(config))
+PROFILES = sorted(path.stem for path in MODERN.parent.glob("*.yaml"))
+MARKERS = {"kex-strict-s-v00@openssh.com", "ext-info-s"}  # no algorithms, but what a list of them may carry
+HOST_KEYS = {"ssh-ed25519": "host_ed25519", "rsa-sha2-512": "host_rsa", "rsa-sha2-256": "host_rsa"}
 
 
-@needs_root
-def test_a_client_role_passes_a_stock_sshd(supervisor, start, folder, chronyd, keys):
-    sshd = sshd_with_subsystem(supervisor, folder, chronyd, keys)
-    user = pwd.getpwuid(os.getuid()).pw_name
-    client = start(client_of("%s:%d" % sshd.address, keys, user=user), name="client")
-    assert client.events("channel_opened"), client.err
-    with ntp.Client(client.address()) as asker:
-        for _ in range(10):
-            assert asker.ask(2.0)
-    counted = client.finish()["client"]
-    assert counted["exchanges"]["answered"] == 10, counted
+def scan(address: tuple[str, int]) -> dict[str, list[str]]:
+    seen = json.loads(run([AUDIT, "-j", "-p", str(address[1]), address[0]]).stdout)
+    assert seen["compression"] == ["none"] and seen["banner"]["raw"] == "SSH-2.0-ntpgate", seen
+    return {kind: [each["algorithm"] if isinstance(each, dict) else each for each in seen[kind]]
+            for kind in ("kex", "key", "enc", "mac")}
 
 
-@needs_root
-def test_a_failing_subsystem_is_told_with_its_exit_code(supervisor, start, folder, keys):
-    sshd = Sshd(supervisor, folder / "sshd", keys, stdio_command(folder / "missing.yaml"))
-    client = start(client_of("%s:%d" % sshd.address, keys, user=pwd.getpwuid(os.getuid()).pw_name), name="client")
-    closed = client.wait_event("channel_closed")
-    assert closed["reason"] == "peer_closed" and "exit code 2" in closed["text"], closed
+def server_with(curve: str, offered: dict[str, object], keys: Keys, mac: dict[str, object]) -> dict[str, object]:
+    """With a host key of every kind that is offered; of the ECDSA kinds, that one."""
+    files = {keys.path(HOST_KEYS[name]) for name in offered["public-keys"] if name in HOST_KEYS}
+    if curve:
+        files.add(str(new_key(keys.folder / f"host_{curve}", "ecdsa", int(curve.removeprefix("ecdsa-sha2-nistp")))))
+    tunnel = server_of("clock", keys, host_keys=sorted(files)) | mac
+    return tunnel | {"name": curve or "server", "upstream": {"clock": {"free-running": True}}}
 
 
-def stdio_by_hand(folder: Path, chronyd) -> PipeFrames:
-    config = write_config(folder / "stdio.yaml", [
-        {"name": "by-sshd", "role": "server", "listen": "stdio", "upstream": chronyd.text(), "channel": "ssh"}])
-    return PipeFrames(subprocess.Popen(stdio_command(config).split(), stdin=subprocess.PIPE,
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_ssh_audit_finds_what_profile_show_says_and_nothing_else(profile, start, keys, folder):
+    rules = shown(profile)
+    offered = rules["ssh"]
+    mac = {}
+    if "ssh" not in rules["claim"]["claimable"]:  # then a digest of NTP inside of it carries the claim
+        digest = next(name for name in rules["mac"]["digests"] if name in ("SHA512", "AES256"))
+        (folder / "ntp.keys").write_text(f"7 {digest} HEX:{'ab' * 32}\n", encoding="ascii")
+        (folder / "ntp.keys").chmod(0o600)
+        mac = {"mac": {"keys": str(folder / "ntp.keys"), "trusted": [7]}}
+    # One connection shows one ECDSA host key at most, whatever the profile lets a server choose.
+    curves = [name for name in offered["public-keys"] if name.startswith("ecdsa-")]
+    tunnels = [server_with(curve, offered, keys, mac) for curve in curves or [""]]
+    server = start(*tunnels, profile=profile, limits={"handshakes-per-second-per-source": 0})
+    for tunnel, curve in zip(tunnels, curves or [""], strict=True):
+        seen = scan(server.address(tunnel["name"]))
+        assert [name for name in seen["kex"] if name not in MARKERS] == offered["kex"]
+        assert seen["key"] == [name for name in offered["public-keys"] if name not in curves or name == curve]
+        assert seen["enc"] == offered["ciphers"]
+        assert seen["mac"] == (offered["macs"] or [offered["unused-mac"]])
+        assert offered["macs"] or all("gcm" in name or "poly1305" in name for name in offered["ciphers"])
 
 
-def test_stdio_by_hand_serves_frames_and_ends_with_its_input(folder, chronyd):
-    with stdio_by_hand(folder, chronyd) as peer:
-        for _ in range(3):
-            assert peer.ask()
-        assert peer.close() == 0
-
-
-def test_stdio_refuses_a_terminal(folder, chronyd):
-    config = write_config(folder / "stdio.yaml", [
-        {"name": "by-sshd", "role": "server", "listen": "stdio", "upstream": chronyd.text(), "channel": "ssh"}])
-    done = run(["script", "-qec", stdio_command(config), "/dev/null"])
-    assert done.returncode == 2 and "terminal" in done.stdout, done.stdout
-    assert command("stdio", "-c", str(config), "--tunnel", "other").returncode == 2
-
-
-def test_ssh_audit_finds_what_the_profile_offers_and_no_failure(start, chronyd, keys):
+def test_ssh_audit_finds_no_failure_under_modern(start, chronyd, keys):
     server = start(server_of(chronyd.text(), keys))
     host, port = server.address()
-    done = run([AUDIT, "-j", "-p", str(port), host])
-    seen = json.loads(done.stdout)
-    offered = yaml.safe_load(MODERN.read_text())["ssh"]
-
-    def names(key: str) -> list[str]:
-        return [each["algorithm"] if isinstance(each, dict) else each for each in seen[key]]
-
-    markers = {"kex-strict-s-v00@openssh.com", "ext-info-s"}
-    assert [name for name in names("kex") if name not in markers] == offered["kex"]
-    assert sorted(names("key")) == sorted(offered["public-keys"])
-    assert names("enc") == offered["ciphers"]
-    assert names("mac") == offered["macs"]
-    assert seen["compression"] == ["none"]
-    assert seen["banner"]["raw"] == "SSH-2.0-ntpgate"
-    text = run([AUDIT, "-p", str(port), host])
-    assert "[fail]" not in text.stdout, text.stdout
+    text = run([AUDIT, "-p", str(port), host]).stdout
+    assert "(kex) curve25519-sha256" in text and "[fail]" not in text, text
     server.finish()
 
 
