@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from support.faults import assert_refused, assert_reported
 from support.gateway import NTPGATE, command, server_tunnel
 from support.pki import TrialPki
 from support.processes import run
@@ -56,7 +57,6 @@ tunnels:
     dtls: {{mtu: 100}}                  #! mtu: range|256
     tls: {{ca: {ca}, certificate: {certificate}, key: {key}}}
 """
-POSITION = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<key>[^:]+): (?P<text>.+)$")
 
 
 @pytest.fixture
@@ -71,36 +71,9 @@ def faulty(folder) -> Path:
     return path
 
 
-def expected(path: Path) -> list[tuple[int, str, str]]:
-    """Line, key and word of each fault, from the comments."""
-    found = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if "#!" in line:
-            key, _, words = line.split("#!")[1].strip().partition(": ")
-            found.append((number, key, words))
-    return found
-
-
-def assert_reported(path: Path, said: list[tuple[str, int, int, str, str]]) -> None:
-    for line, key, words in expected(path):
-        matching = [each for each in said if each[1] == line and re.search(words, each[4], re.IGNORECASE)
-                    and re.search(rf"(^|[.\]])({key})\b", each[3])]
-        assert matching, f"line {line}, {key}: nothing like {words!r} in {said}"
-        assert all(each[0] == str(path) and each[2] >= 1 for each in matching), matching
-
-
 @pytest.mark.parametrize("verb", ["check", "run"])
 def test_all_faults_are_reported_in_one_run(verb, faulty):
-    done = command(verb, "-c", str(faulty))
-    assert done.returncode == 2, done
-    text = done.stderr if verb == "run" else done.stdout + done.stderr
-    lines = [POSITION.search(line) for line in text.splitlines() if not line.startswith("{")]
-    said = [(match["file"], int(match["line"]), int(match["column"]), match["key"], match["text"])
-            for match in lines if match]
-    assert_reported(faulty, [(file[-len(str(faulty)):], *rest) for file, *rest in said])
-    if verb == "run":
-        assert not done.stdout
-        assert '"event":"config_rejected"' in done.stderr.replace(" ", ""), done.stderr
+    assert_refused(verb, faulty)
 
 
 def test_json_has_the_same_in_fields(faulty):
