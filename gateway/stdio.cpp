@@ -26,6 +26,7 @@ namespace gateway {
 namespace {
 
 constexpr auto kDrainLook = std::chrono::milliseconds{10};
+constexpr auto kAuditLook = std::chrono::seconds{1};
 
 std::string environment(const char* name)
 {
@@ -67,6 +68,30 @@ public:
 
 private:
     transports::StdioOptions options_;
+};
+
+/// Ends the loop when a record can not be written and `on-full` is stop: what leaves no trace is not served.
+class AuditWatch {
+public:
+    AuditWatch(transports::Loop& loop, const Audit& audit)
+        : loop_{loop}, audit_{audit}, timer_{loop, [this] { look(); }}
+    {
+        timer_.start(kAuditLook);
+    }
+
+private:
+    void look()
+    {
+        if (audit_.must_stop()) {
+            loop_.stop();
+        } else {
+            timer_.start(kAuditLook);
+        }
+    }
+
+    transports::Loop& loop_;
+    const Audit& audit_;
+    transports::Timer timer_;
 };
 
 AuditRecord record_of(AuditEvent event, const Tunnel& tunnel)
@@ -121,9 +146,16 @@ int serve(const Config& config, const Tunnel& tunnel, Audit& audit)
     const transports::Signal terminate{loop, SIGTERM, drain};
     const transports::Signal interrupt{loop, SIGINT, drain};
     const transports::Signal hang_up{loop, SIGHUP, drain}; // sshd's way to say that the session is over
-    loop.run();
+    if (!audit.must_stop()) {
+        const AuditWatch watch{loop, audit};
+        loop.run();
+    }
     audit.write_folded(transports::read_boot(), true);
     audit.record(record_of(AuditEvent::stopped, tunnel), {{"counters", head.counters()}});
+    if (audit.must_stop()) {
+        log.error(audit.failure() + "; stopped, since audit.on-full is stop");
+        return kFailure;
+    }
     return kSuccess;
 }
 
@@ -156,6 +188,7 @@ int run_stdio(const Loaded& loaded, const std::string& name)
     (void)std::signal(SIGPIPE, SIG_IGN); // a peer that is gone shows as EPIPE
     AuditSettings settings;
     settings.syslog = true;
+    settings.stop_when_full = loaded.config->audit.stop_when_full;
     auto audit = Audit::open(settings, audit_scope(*loaded.config));
     if (const auto* error = std::get_if<std::string>(&audit)) {
         std::cerr << *error << '\n';

@@ -18,9 +18,14 @@ from support.system_log import SystemLog
 CLOCK = {"clock": {"free-running": True}}
 
 
-def stdio_config(folder: Path, upstream: object) -> Path:
+def stdio_config(folder: Path, upstream: object, **top: object) -> Path:
     return write_config(folder / "stdio.yaml", [
-        {"name": "by-sshd", "role": "server", "listen": "stdio", "upstream": upstream, "channel": "ssh"}])
+        {"name": "by-sshd", "role": "server", "listen": "stdio", "upstream": upstream, "channel": "ssh"}], **top)
+
+
+def unrecorded(folder: Path, upstream: object) -> Path:
+    """Also where this machine has no log."""
+    return stdio_config(folder, upstream, audit={"on-full": "continue"})
 
 
 def login(sshd: Sshd, keys: Keys) -> dict[str, object]:
@@ -33,7 +38,7 @@ def by_hand(config: Path, prefix: list[str] | None = None) -> PipeFrames:
 
 
 def test_a_client_role_passes_a_stock_sshd(supervisor, start, folder, chronyd, keys):
-    sshd = Sshd(supervisor, folder / "sshd", keys, stdio_command(stdio_config(folder, chronyd.text())))
+    sshd = Sshd(supervisor, folder / "sshd", keys, stdio_command(unrecorded(folder, chronyd.text())))
     client = start(login(sshd, keys), name="client")
     assert client.events("channel_opened"), client.err
     with ntp.Client(client.address()) as asker:
@@ -100,15 +105,38 @@ def test_what_a_peer_breaks_is_in_the_systems_log(folder):
             assert peer.child.wait(10) == 0
 
 
+def test_without_a_log_nobody_is_served_unless_told_so(folder):
+    """A record that can not be written ends it, as `on-full` says of every ntpgate."""
+    with SystemLog(folder) as log:
+        (folder / "log").unlink()
+        with by_hand(stdio_config(folder, CLOCK), log.prefix) as peer:
+            assert peer.child.wait(10) == 1
+            assert peer.child.stdout.read() == b""
+            assert b"audit record not written" in peer.child.stderr.read()
+        with by_hand(unrecorded(folder, CLOCK), log.prefix) as peer:
+            assert peer.ask()
+            assert peer.close() == 0
+
+
+def test_a_log_that_ends_ends_the_channel(folder):
+    with SystemLog(folder) as log, by_hand(stdio_config(folder, CLOCK), log.prefix) as peer:
+        log.wait_event("channel_opened")
+        assert peer.ask()
+        log.close()
+        peer.send(b"\xff\xff")  # what breaks the channel would be a record
+        assert peer.child.wait(10) == 1
+        assert b"on-full is stop" in peer.child.stderr.read()
+
+
 def test_stdio_by_hand_serves_frames_and_ends_with_its_input(folder, chronyd):
-    with by_hand(stdio_config(folder, chronyd.text())) as peer:
+    with by_hand(unrecorded(folder, chronyd.text())) as peer:
         for _ in range(3):
             assert peer.ask()
         assert peer.close() == 0
 
 
 def test_a_reader_that_is_gone_ends_it_in_order(folder):
-    with by_hand(stdio_config(folder, CLOCK)) as peer:
+    with by_hand(unrecorded(folder, CLOCK)) as peer:
         assert peer.ask()
         peer.child.stdout.close()
         peer.request(ntp.request().encode())
@@ -117,7 +145,7 @@ def test_a_reader_that_is_gone_ends_it_in_order(folder):
 
 def test_the_end_of_the_session_lets_what_is_open_be_finished(folder):
     """SIGHUP is sshd's word for it; a goodbye comes before the end."""
-    with by_hand(stdio_config(folder, CLOCK)) as peer:
+    with by_hand(unrecorded(folder, CLOCK)) as peer:
         assert peer.ask()
         peer.child.send_signal(signal.SIGHUP)
         frame = peer.receive()

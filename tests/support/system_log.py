@@ -30,6 +30,9 @@ class SystemLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
 
     def records(self) -> list[dict[str, object]]:
