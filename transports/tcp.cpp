@@ -182,6 +182,13 @@ void TcpStream::write(std::span<const std::byte> bytes)
     }
 }
 
+void TcpStream::acknowledge_at_once() noexcept
+{
+    if (descriptor_ >= 0) {
+        set_option(descriptor_, IPPROTO_TCP, TCP_QUICKACK, 1);
+    }
+}
+
 void TcpStream::write_unsent()
 {
     if (!unsent_.empty()) {

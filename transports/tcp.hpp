@@ -41,6 +41,9 @@ public:
     /// on_io_error on a later turn.
     void write(std::span<const std::byte> bytes);
     [[nodiscard]] std::size_t unsent() const noexcept { return unsent_.size(); }
+    /// What comes next is acknowledged without delay: a peer without TCP_NODELAY holds its next segment back until
+    /// then, and in a handshake it is the kernel's 40 ms that both would wait for. Holds until we write again.
+    void acknowledge_at_once() noexcept;
     /// Ends our direction and lets go: what was written still goes out, and what the peer still sends is read away for
     /// a second, since a reset would take our last words (an alert) from its hands. Nothing is called afterwards.
     void finish();

@@ -218,6 +218,9 @@ void TlsSession::write_output()
     if (!output.empty()) {
         stream_.write(output);
         engine_->consume_output(output.size());
+        if (state_ == State::handshaking) {
+            stream_.acknowledge_at_once();
+        }
     }
 }
 
