@@ -35,7 +35,7 @@ DatagramServer::DatagramServer(Services services, const Tunnel& tunnel, std::uni
                                                                                                 services.random),
                                                                                 counters_, &sealing_->seal()},
       events_{services, tunnel.name}, front_{services.loop, tunnel, UdpFront::Default::everybody, *this},
-      turn_end_{services.loop, [this] { work(); }}, timer_{services.loop, [this] { work(); }}
+      turn_end_{services.loop, [this] { work(); }}, timer_{services.loop, [this] { on_timer(); }}
 {}
 
 std::optional<std::string> DatagramServer::bind()
@@ -142,11 +142,18 @@ void DatagramServer::work()
 {
     shim_.expire(shim_now());
     account();
-    if (const auto due = shim_.next_deadline()) {
+    // Answers come long before deadlines do, and a later exchange has a later one: a timer that is armed stays as it is
+    // and looks again when it is due.
+    if (const auto due = shim_.next_deadline(); due && !armed_) {
+        armed_ = true;
         timer_.start_at(*due);
-    } else {
-        timer_.stop();
     }
+}
+
+void DatagramServer::on_timer()
+{
+    armed_ = false;
+    work();
 }
 
 void DatagramServer::account()

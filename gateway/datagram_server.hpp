@@ -44,6 +44,7 @@ private:
 
     void refused(const ntp_shim::ClientEndpoint& from, const ntp_shim::Refusal& refusal);
     void work();
+    void on_timer();
     void account();
 
     Services services_;
@@ -58,6 +59,7 @@ private:
     std::uint64_t refusals_told_ = 0; // NAKs sent; their requests are counted as drops
     bool told_of_kiss_ = false;
     bool draining_ = false;
+    bool armed_ = false;
     transports::TurnEnd turn_end_;
     transports::Timer timer_;
 };

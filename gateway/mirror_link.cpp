@@ -47,20 +47,20 @@ public:
         return std::nullopt;
     }
 
-    /// Both stamps are of now: the hold from the kernel's receive stamp is the shim's to correct, as with a daemon.
+    /// Both stamps are of one reading of the clocks: the holds before and after it are the shim's to correct, as with a
+    /// daemon.
     std::optional<ntp_shim::DropReason> ask(std::span<const std::byte> packet) override
     {
-        const auto before = transports::read_clocks();
-        mirror_.on_clock(clock_pair(before));
+        const auto reading = transports::read_clocks();
+        const auto stamp = ntp_shim::ntp_timestamp(reading.wall);
+        mirror_.on_clock(clock_pair(reading));
         tell();
-        const auto reply = mirror_.answer({.request = packet,
-                                           .receive = ntp_shim::ntp_timestamp(before.wall),
-                                           .transmit = ntp_shim::ntp_timestamp(transports::read_wall()),
-                                           .raw = before.now.raw});
+        const auto reply =
+            mirror_.answer({.request = packet, .receive = stamp, .transmit = stamp, .raw = reading.now.raw});
         if (!reply) {
             return ntp_shim::DropReason::mirror_invalid;
         }
-        owner_.on_answer(*reply, transports::read_instant());
+        owner_.on_answer(*reply, reading.now);
         return std::nullopt;
     }
 

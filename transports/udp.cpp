@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -69,21 +70,26 @@ struct UdpSocket::Batch {
         std::vector<mmsghdr> headers;
         std::unique_ptr<std::byte[]> memory;
     };
-    explicit Batch(const UdpOptions& the_options) : options{the_options}, in{options}, out{options} {}
+    explicit Batch(const UdpOptions& the_options)
+        : options{the_options}, in{options}, out{options}, used{the_options.batch}
+    {}
 
     UdpOptions options;
     Side in;
     Side out;
     std::size_t queued = 0;
+    std::size_t used = 0; // slots that the last read may have written to
 
     [[nodiscard]] std::span<std::byte> bytes(Side& side, std::size_t index) const noexcept
     {
         return {&side.memory[index * options.max_datagram], options.max_datagram};
     }
 
+    /// Only what is no longer as the last read found it: most reads find one datagram or two.
     void prepare_read() noexcept
     {
-        for (std::size_t i = 0; i < options.batch; ++i) {
+        const std::size_t stale = std::exchange(used, 0);
+        for (std::size_t i = 0; i < stale; ++i) {
             Slot& slot = in.slots[i];
             slot.vector = {bytes(in, i).data(), options.max_datagram};
             in.headers[i] = {};
@@ -156,12 +162,14 @@ void UdpSocket::read()
         const int count = recvmmsg(descriptor_, batch_->in.headers.data(),
                                    static_cast<unsigned>(batch_->in.headers.size()), MSG_DONTWAIT, nullptr);
         if (count < 0) {
+            batch_->used = 1;
             if (errno != EAGAIN && errno != EINTR) {
                 handler_.on_refused(errno); // a queued ICMP error; reading it took it off the queue
                 continue;
             }
             return;
         }
+        batch_->used = static_cast<std::size_t>(count);
         const ClockReading reading = read_clocks();
         for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
             deliver(i, reading);
