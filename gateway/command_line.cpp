@@ -35,6 +35,7 @@ struct Arguments {
     std::string tunnel;
     std::string url;
     bool json = false;
+    bool debug = false;
     unsigned samples = 4;
     std::string timeout;
     UrlOptions options;
@@ -128,12 +129,13 @@ int reject(const std::vector<Problem>& errors)
     return kUsage;
 }
 
-int run_loaded(const Loaded& loaded)
+int run_loaded(Loaded loaded, bool debug)
 {
     print_problems(loaded.warnings, "warning: ");
     if (!loaded.config) {
         return reject(loaded.errors);
     }
+    loaded.config->log_level = debug ? LogLevel::debug : loaded.config->log_level;
     const auto idle = why_idle(*loaded.config);
     return idle.empty() ? run_tunnels(*loaded.config) : reject(idle);
 }
@@ -196,6 +198,7 @@ int run_query(const Arguments& arguments)
     QueryOptions options;
     options.samples = arguments.samples;
     options.json = arguments.json;
+    options.debug = arguments.debug;
     if (!arguments.timeout.empty()) {
         const auto timeout = parse_duration(arguments.timeout);
         if (const auto* refused = std::get_if<Refused>(&timeout)) {
@@ -267,6 +270,7 @@ struct CommandLine {
         app.require_subcommand(1);
         run = app.add_subcommand("run", "run the tunnels of a configuration in the foreground");
         run->add_option("-c,--config", arguments.file, "configuration file")->required();
+        add_debug(*run);
         check = app.add_subcommand("check", "do everything run would do short of binding and connecting");
         check->add_option("-c,--config", arguments.file, "configuration file")->required();
         check->add_flag("--json", arguments.json, "one JSON document on standard output");
@@ -312,9 +316,16 @@ private:
         query->add_option("-n", arguments.samples, "samples (4)")->check(CLI::Range(1U, 1000U));
         query->add_option("--timeout", arguments.timeout, "for all of it (10s)");
         query->add_flag("--json", arguments.json, "one JSON document on standard output");
+        add_debug(*query);
         add_options(*query, arguments, kTlsOptions);
         add_options(*query, arguments, kTargetOptions);
         add_options(*query, arguments, kSshOptions);
+    }
+
+    void add_debug(CLI::App& command)
+    {
+        command.add_flag("--debug", arguments.debug,
+                         "log: {level: debug}; shows the records of NTS key establishments, no keys");
     }
 
     void add_keygen()
@@ -353,11 +364,13 @@ private:
         add_options(*client, arguments, kTargetOptions);
         add_options(*client, arguments, kClientOptions);
         add_options(*client, arguments, kSshOptions);
+        add_debug(*client);
         server = app.add_subcommand("server", "one server tunnel from the command line");
         server->add_option("url", arguments.url, "tls:// or dtls://[ADDRESS][:PORT] to listen on")->required();
         add_options(*server, arguments, kTlsOptions);
         add_options(*server, arguments, kServerOptions);
         add_options(*server, arguments, kSshOptions);
+        add_debug(*server);
     }
 };
 
@@ -365,7 +378,7 @@ int dispatch(CommandLine& line)
 {
     Arguments& arguments = line.arguments;
     if (line.run->parsed()) {
-        return run_loaded(load_config(arguments.file));
+        return run_loaded(load_config(arguments.file), arguments.debug);
     }
     if (line.check->parsed()) {
         return run_check(load_config(arguments.file), arguments.json, std::cout);
@@ -374,10 +387,10 @@ int dispatch(CommandLine& line)
         return run_query(arguments);
     }
     if (line.client->parsed()) {
-        return run_loaded(load_yaml(client_yaml({arguments.url, arguments.options})));
+        return run_loaded(load_yaml(client_yaml({arguments.url, arguments.options})), arguments.debug);
     }
     if (line.server->parsed()) {
-        return run_loaded(load_yaml(server_yaml({arguments.url, arguments.options})));
+        return run_loaded(load_yaml(server_yaml({arguments.url, arguments.options})), arguments.debug);
     }
     if (line.keygen_ssh->parsed()) {
         return run_keygen_ssh(arguments);

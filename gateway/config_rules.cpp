@@ -1,12 +1,9 @@
 #include "gateway/config_rules.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <set>
 #include <utility>
-
-#include <ifaddrs.h>
 
 #include <fmt/format.h>
 
@@ -14,6 +11,7 @@
 #include "gateway/carrier.hpp"
 #include "gateway/claim_rules.hpp"
 #include "gateway/config_values.hpp"
+#include "gateway/own_listeners.hpp"
 
 namespace gateway {
 
@@ -76,32 +74,6 @@ void check_clashes(const std::vector<Listener>& listeners, Report& report)
                                                    shown(first->tunnel->tunnel.name), report.where(first->place)));
         }
     }
-}
-
-enum class Locality : std::uint8_t { local, remote, unknown };
-
-Locality locality_of(const SocketAddress& address)
-{
-    if (address.is_loopback()) {
-        return Locality::local;
-    }
-    ifaddrs* listed = nullptr;
-    if (getifaddrs(&listed) != 0) {
-        return Locality::unknown;
-    }
-    const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> interfaces{listed, &freeifaddrs};
-    for (const auto* entry = interfaces.get(); entry != nullptr; entry = entry->ifa_next) {
-        if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != address.storage.ss_family) {
-            continue;
-        }
-        SocketAddress own;
-        std::memcpy(&own.storage, entry->ifa_addr,
-                    entry->ifa_addr->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-        if (same_host(own, address)) {
-            return Locality::local;
-        }
-    }
-    return Locality::remote;
 }
 
 // Whether what is sent to `address` on this host reaches `listener`.

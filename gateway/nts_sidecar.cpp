@@ -11,6 +11,7 @@
 #include "gateway/printable.hpp"
 #include "ntp-shim/filter.hpp"
 #include "ntp-shim/nts_client_seal.hpp"
+#include "ntp-shim/nts_host.hpp"
 #include "ntp-shim/nts_ke_client.hpp"
 #include "ntp-shim/nts_ke_server.hpp"
 #include "transports/look_up.hpp"
@@ -101,6 +102,7 @@ private:
     void restore(const std::string& target);
     void establish();
     [[nodiscard]] bool judge(transports::Channel& channel, std::span<const std::byte> received);
+    void tell_heard();
     void adopt(transports::Channel& channel, ntp_shim::KeResult result);
     void locate(const std::string& host);
     void located(const std::vector<sockaddr_storage>& addresses);
@@ -121,6 +123,7 @@ private:
     Target target_;
     ntp_shim::KeOffer offer_;
     transports::PeerIdentity ke_peer_;
+    std::vector<std::byte> heard_;              // log level debug only
     std::optional<ntp_shim::NtsSession> fresh_; // until its server's address is known
     ntp_shim::NtsClientState fresh_state_;
     Found found_;
@@ -219,14 +222,13 @@ bool NtsClient::judge(transports::Channel& channel, std::span<const std::byte> r
 {
     auto judged = ntp_shim::judge_response(received, offer_);
     const auto* const refusal = std::get_if<ntp_shim::KeRefusal>(&judged);
+    if (services_.log.shows(LogLevel::debug)) {
+        heard_.assign(received.begin(), received.end());
+    }
     if (refusal != nullptr && refusal->fault == ntp_shim::KeFault::incomplete) {
         return false;
     }
-    if (services_.log.shows(LogLevel::debug)) {
-        for (const auto& line : ntp_shim::describe_message(received)) {
-            services_.log.debug(fmt::format("tunnel {}: {} answers: {}", tunnel_.name, channel.peer().address, line));
-        }
-    }
+    tell_heard();
     if (refusal != nullptr) {
         const bool has_code = refusal->fault == ntp_shim::KeFault::error_record ||
                               refusal->fault == ntp_shim::KeFault::warning_record ||
@@ -238,6 +240,14 @@ bool NtsClient::judge(transports::Channel& channel, std::span<const std::byte> r
     }
     adopt(channel, std::move(std::get<ntp_shim::KeResult>(judged)));
     return true;
+}
+
+/// Once for each answer, whole or not.
+void NtsClient::tell_heard()
+{
+    for (const auto& line : ntp_shim::describe_message(std::exchange(heard_, {}))) {
+        services_.log.debug(fmt::format("tunnel {}: {} answers: {}", tunnel_.name, target_.text(), line));
+    }
 }
 
 void NtsClient::adopt(transports::Channel& channel, ntp_shim::KeResult result)
@@ -270,7 +280,7 @@ void NtsClient::adopt(transports::Channel& channel, ntp_shim::KeResult result)
     }
     fresh_state_.ke_address = ke_host;
     // Section 4.1.7: without a record, the address of the key establishment itself, not another one of its name.
-    locate(result.host.value_or(ke_host));
+    locate(result.host ? ntp_shim::absolute_host(*result.host) : ke_host);
 }
 
 void NtsClient::locate(const std::string& host)
@@ -330,8 +340,7 @@ std::optional<std::string> NtsClient::why_unfit(const sockaddr_storage& address)
     }
     SocketAddress server;
     server.storage = address;
-    const bool own = std::ranges::any_of(tunnel_.listen, [&](const SocketAddress& listen) { return listen == server; });
-    if (own) {
+    if (services_.own != nullptr && services_.own->reached_by(server)) {
         return "where we listen";
     }
     const auto ke = transports::numeric_address(fresh_state_.ke_address, 1);
@@ -356,6 +365,7 @@ Route NtsClient::route_to(const sockaddr_storage& address) const
 
 void NtsClient::fail(const Failed& why)
 {
+    tell_heard();
     fresh_.reset();
     if (why.reason != CloseReason::limit_reached) {
         record(false, why.peer.address, name(why.reason), why.text);

@@ -68,7 +68,7 @@ ordered_json tunnel_json(const Tunnel& tunnel, const std::vector<std::string>& a
 
 Program::Program(const Config& config, Log& log, Audit& audit)
     : config_{config}, log_{log}, audit_{audit}, admission_{admission_limits(config.limits), nullptr},
-      exchanges_{config.limits.exchanges, 0}, services_{loop_, log_, audit_, random_, admission_, exchanges_},
+      exchanges_{config.limits.exchanges, 0}, services_{loop_, log_, audit_, random_, admission_, exchanges_, &own_},
       ready_check_{loop_, [this] { check_ready(); }}, ready_deadline_{loop_, [this] { announce_ready(); }},
       drain_timer_{loop_, [this] { check_drained(); }}, housekeeping_{loop_, [this] { keep_house(); }},
       clock_steps_{loop_, [this](const transports::ClockStep& step) { tell_step(step); }}
@@ -127,12 +127,14 @@ std::optional<int> Program::open_tunnel(const Tunnel& tunnel)
         auto front = std::make_unique<ClientFront>(services_, tunnel, [this] { ready_check_.request(); });
         problems = front->make_head();
         error = problems.empty() ? front->bind() : std::nullopt;
+        own_.add(tunnel, front->addresses());
         clients_.push_back(std::move(front));
     } else if (auto made = make_server_role(services_, tunnel); std::holds_alternative<Problems>(made)) {
         problems = std::get<Problems>(std::move(made));
     } else {
         servers_.push_back(std::move(std::get<std::unique_ptr<ServerRole>>(made)));
         error = servers_.back()->bind();
+        own_.add(tunnel, servers_.back()->addresses());
     }
     for (const auto& problem : problems) {
         log_.error(fmt::format("tunnel {}: {}.{}: {}", tunnel.name, problem.block, problem.setting, problem.text));

@@ -52,6 +52,7 @@ private:
     transports::Loop loop_;
     transports::Admission admission_;
     ExchangeBudget exchanges_;
+    OwnListeners own_;
     Services services_;
     std::vector<std::unique_ptr<ClientFront>> clients_;
     std::vector<std::unique_ptr<ServerRole>> servers_;

@@ -213,7 +213,7 @@ void explain(QueryReport& report, const nlohmann::ordered_json& counters)
 int query_tunnel(const Config& config, const Tunnel& tunnel, const QueryOptions& options, std::ostream& out)
 {
     QueryReport report;
-    Log log{LogLevel::error, LogFormat::text};
+    Log log{options.debug ? LogLevel::debug : LogLevel::error, LogFormat::text};
     AuditSettings nowhere;
     nowhere.file = "/dev/null"; // a query by hand answers on stdout; the daemon's own records stay the daemon's
     auto audit = Audit::open(nowhere);

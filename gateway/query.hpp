@@ -13,6 +13,7 @@ namespace gateway {
 struct QueryOptions {
     unsigned samples = 4;
     bool json = false;
+    bool debug = false;                       // the log at its finest, on stderr
     std::chrono::milliseconds timeout{10000}; // for all of it
 };
 

@@ -5,6 +5,7 @@
 
 #include "gateway/audit.hpp"
 #include "gateway/log.hpp"
+#include "gateway/own_listeners.hpp"
 #include "gateway/random.hpp"
 #include "transports/admission.hpp"
 #include "transports/loop.hpp"
@@ -25,6 +26,7 @@ struct Services {
     Random& random;
     transports::Admission& admission;
     ExchangeBudget& exchanges;
+    const OwnListeners* own = nullptr; // of a process that has listeners
 };
 
 } // namespace gateway

@@ -121,4 +121,10 @@ std::optional<std::string> host_of(Bytes body)
     return host_form(text) ? std::optional{text} : std::nullopt;
 }
 
+std::string absolute_host(const std::string& host)
+{
+    const bool relative = host_form(host) == HostForm::name && !host.ends_with('.') && host != "localhost";
+    return relative ? host + "." : host;
+}
+
 } // namespace ntp_shim

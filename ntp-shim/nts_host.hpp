@@ -15,5 +15,8 @@ enum class HostForm : std::uint8_t { ipv4, ipv6, name };
 [[nodiscard]] std::optional<HostForm> host_form(const std::string& text) noexcept;
 /// The record's text, if host_form accepts it.
 [[nodiscard]] std::optional<std::string> host_of(Bytes body);
+/// As it is looked up: section 4.1.7 wants a name treated as fully qualified, which its final dot says to a resolver
+/// with search domains. `localhost` keeps to RFC 6761: it is nobody's name in the DNS.
+[[nodiscard]] std::string absolute_host(const std::string& host);
 
 } // namespace ntp_shim

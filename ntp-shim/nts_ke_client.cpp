@@ -4,12 +4,14 @@
 #include <span>
 
 #include "ntp-shim/nts_host.hpp"
+#include "ntp-shim/nts_text.hpp"
 
 namespace ntp_shim {
 
 namespace {
 
 constexpr std::size_t kCookiesKept = 8;
+constexpr std::size_t kLines = 64; // of a description; a message may hold sixteen thousand records
 
 class ResponseReader {
 public:
@@ -163,6 +165,21 @@ std::string type_text(const Record& record)
     return "type " + std::to_string(record.type);
 }
 
+/// Cookies, and whatever is in records that we do not know (other documents put keys there), stay masked.
+bool is_masked(const Record& record) noexcept
+{
+    return record.type > static_cast<std::uint16_t>(RecordType::ntp_port)
+               ? !record.is(RecordType::compliant_gcm_siv_export)
+               : record.is(RecordType::new_cookie);
+}
+
+std::string octets_text(Bytes whole, const Record& record)
+{
+    constexpr std::size_t kShown = 64;
+    const auto shown = is_masked(record) ? whole.first(kRecordHeader) : whole.first(std::min(whole.size(), kShown));
+    return " [" + hex_text(shown) + (shown.size() < whole.size() ? "..." : "") + "]";
+}
+
 std::string body_text(const Record& record)
 {
     std::string size = std::to_string(record.body.size()) + " octets";
@@ -261,14 +278,25 @@ std::string_view name(KeFault fault) noexcept
 std::vector<std::string> describe_message(Bytes message)
 {
     std::vector<std::string> lines;
-    const auto records = parse_message(message);
-    if (!records) {
-        return {"no whole message: " + std::to_string(message.size()) + " octets"};
+    ByteReader reader(message);
+    while (reader.rest().size() >= kRecordHeader && lines.size() < kLines) {
+        const auto begin = reader.rest();
+        const auto head = reader.u16();
+        const std::size_t size = reader.u16();
+        if (size > reader.rest().size()) {
+            lines.push_back("cut short: a record of " + std::to_string(size) + " octets, " +
+                            std::to_string(reader.rest().size()) + " there");
+            return lines;
+        }
+        const Record record{.critical = (head & 0x8000) != 0,
+                            .type = static_cast<std::uint16_t>(head & 0x7fff),
+                            .body = reader.take(size)};
+        lines.push_back(type_text(record) + (record.critical ? " (critical)" : "") + ": " + body_text(record) +
+                        octets_text(begin.first(kRecordHeader + size), record));
     }
-    for (const auto& record : *records) {
-        lines.push_back(type_text(record) + (record.critical ? " (critical): " : ": ") + body_text(record));
+    if (!reader.rest().empty()) {
+        lines.push_back("and " + std::to_string(reader.rest().size()) + " octets more");
     }
-    lines.emplace_back("end of message");
     return lines;
 }
 

@@ -53,7 +53,8 @@ struct KeResult {
 };
 [[nodiscard]] std::variant<KeResult, KeRefusal> judge_response(Bytes message, const KeOffer& offer);
 
-/// One line for each record as it came, cookies by their length only: for eyes, never for parsing.
+/// One line for each of the first records as it came, in words and in octets, also of a message that is not whole;
+/// cookies, and records of unknown types, by their length only. For eyes, never for parsing.
 [[nodiscard]] std::vector<std::string> describe_message(Bytes message);
 
 } // namespace ntp_shim

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import threading
 from pathlib import Path
 
 from support.pki import TrialPki
@@ -77,3 +78,64 @@ def records(message: bytes) -> list[tuple[bool, int, bytes]]:
         out.append((bool(head & 0x8000), head & 0x7FFF, message[4:4 + size]))
         message = message[4 + size:]
     return out
+
+
+def new_cookie(size: int = 104, fill: int = 0xC5) -> bytes:
+    """A New Cookie record."""
+    return struct.pack(">HH", 5, size) + bytes([fill]) * size
+
+
+def server_records(host: str | None, port: int | None) -> bytes:
+    """Records 6 and 7, as far as given."""
+    named = struct.pack(">HH", 0x8006, len(host)) + host.encode("ascii") if host is not None else b""
+    return named + (struct.pack(">HHH", 0x8007, 2, port) if port is not None else b"")
+
+
+class KeServer:
+    """A key establishment server that answers what it is told; not one cookie of it opens anywhere."""
+
+    GOOD = NEXT_PROTOCOL + AEAD_15 + new_cookie() * 8
+
+    def __init__(self, pki: TrialPki, answer: bytes) -> None:
+        self.answer = answer
+        self.asked: list[bytes] = []
+        self.ended_in_order: list[bool] = []  # whether the client's close_notify came
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(pki.server_certificate, pki.server_key)
+        self._context.set_alpn_protocols(["ntske/1"])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> KeServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            plain.settimeout(5)
+            try:
+                with self._context.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False) as secure:
+                    self._converse(secure)
+            except OSError:
+                pass
+
+    def _converse(self, secure: ssl.SSLSocket) -> None:
+        asked = b""
+        while not asked.endswith(END):
+            asked += secure.recv(4096)
+        self.asked.append(asked)
+        secure.sendall(self.answer)
+        try:
+            self.ended_in_order.append(secure.recv(1) == b"")
+        except ssl.SSLEOFError:
+            self.ended_in_order.append(False)

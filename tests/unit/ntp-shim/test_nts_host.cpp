@@ -48,4 +48,14 @@ TEST_CASE("section 4.1.7: a name in ASCII, with or without its last dot")
     }
 }
 
+TEST_CASE("rfc8915_4_1_7_a_name_is_looked_up_as_a_fully_qualified_one")
+{
+    CHECK(ntp_shim::absolute_host("time.example.org") == "time.example.org.");
+    CHECK(ntp_shim::absolute_host("time.example.org.") == "time.example.org.");
+    CHECK(ntp_shim::absolute_host("time") == "time.");
+    CHECK(ntp_shim::absolute_host("192.0.2.1") == "192.0.2.1");
+    CHECK(ntp_shim::absolute_host("2001:db8::1") == "2001:db8::1");
+    CHECK(ntp_shim::absolute_host("localhost") == "localhost");
+}
+
 TEST_SUITE_END();

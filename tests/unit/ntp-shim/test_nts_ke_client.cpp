@@ -149,10 +149,15 @@ TEST_CASE("section 4: nothing is taken before End of Message, nor what follows i
 TEST_CASE("a description shows every record and no cookie")
 {
     const auto lines = ntp_shim::describe_message(kGood + from_hex("8006000161") + from_hex("00080001AA") + kEnd);
-    CHECK(lines == std::vector<std::string>{"next protocol (critical): 0", "AEAD (critical): 15",
-                                            "new cookie: 100 octets", "NTP server (critical): a", "type 8: 1 octets",
-                                            "end of message"});
-    CHECK(ntp_shim::describe_message(kGood).size() == 1);
+    CHECK(lines ==
+          std::vector<std::string>{"next protocol (critical): 0 [800100020000]", "AEAD (critical): 15 [80040002000F]",
+                                   "new cookie: 100 octets [00050064...]", "NTP server (critical): a [8006000161]",
+                                   "type 8: 1 octets [00080001...]", "end of message (critical): empty [80000000]"});
+    CHECK(ntp_shim::describe_message(kGood).size() == 3);
+    CHECK(ntp_shim::describe_message(kProtocol + from_hex("8004")).back() == "and 2 octets more");
+    CHECK(ntp_shim::describe_message(kProtocol + from_hex("80040004000F")).back() ==
+          "cut short: a record of 4 octets, 2 there");
+    CHECK(ntp_shim::describe_message(Octets(65536)).size() == 65);
 }
 
 TEST_SUITE_END();

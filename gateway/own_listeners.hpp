@@ -1,0 +1,26 @@
+// Every address where this process takes NTP: nobody may be told to ask us there.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "gateway/config.hpp"
+
+namespace gateway {
+
+enum class Locality : std::uint8_t { local, remote, unknown };
+/// Whether `address` is one of this host's, by its interfaces as they are now.
+[[nodiscard]] Locality locality_of(const SocketAddress& address);
+
+class OwnListeners {
+public:
+    /// `bound`: as the head-end says it, the addresses of `listen` first.
+    void add(const Tunnel& tunnel, const std::vector<std::string>& bound);
+    /// Whether what is sent there comes to us.
+    [[nodiscard]] bool reached_by(const SocketAddress& address) const;
+
+private:
+    std::vector<SocketAddress> addresses_;
+};
+
+} // namespace gateway
