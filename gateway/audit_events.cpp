@@ -41,6 +41,7 @@ constexpr std::array<Row, kAuditEvents> kRows{{
     {AuditEvent::limit_reached, "limit_reached", Repeats::refused, "FTP_ITC.1"},
     {AuditEvent::clock_stepped, "clock_stepped", Repeats::written, "FPT_STM_EXT.1"},
     {AuditEvent::mirror_invalid, "mirror_invalid", Repeats::refused, ""},
+    {AuditEvent::certificate_time, "certificate_time", Repeats::admitted, ""}, // CC profiles refuse bootstrap
     {AuditEvent::profile_claim, "profile_claim", Repeats::written, "FMT_SMF.1"},
     {AuditEvent::chain_restarted, "chain_restarted", Repeats::written, "FAU_GEN.1"},
 }};

@@ -36,6 +36,7 @@ enum class AuditEvent : std::uint8_t {
     limit_reached,
     clock_stepped,
     mirror_invalid,
+    certificate_time, // bootstrap: a channel before the time is known, and what came of it
     profile_claim,
     chain_restarted,
 };

@@ -12,6 +12,7 @@
 #include "gateway/check_nts.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/profile.hpp"
+#include "gateway/utc_time.hpp"
 
 namespace gateway {
 
@@ -93,7 +94,9 @@ Json tls_json(const Tunnel& tunnel)
     Json result = {{"ca", path_text(tls.ca, absent_ca(tunnel.role))},
                    {"certificate", path_text(tls.certificate, "none")},
                    {"revocation", name(tls.revocation)},
-                   {"certificate-time", name(tls.check_time ? CertificateTime::strict : CertificateTime::unchecked)},
+                   {"certificate-time", name(tls.clock        ? CertificateTime::bootstrap
+                                             : tls.check_time ? CertificateTime::strict
+                                                              : CertificateTime::unchecked)},
                    {"versions", tls.policy.versions},
                    {"suites", tls.policy.suites},
                    {"groups", tls.policy.groups},
@@ -103,6 +106,10 @@ Json tls_json(const Tunnel& tunnel)
         result["allow"] = tls.allow;
     } else {
         result["server-name"] = tunnel.server_name;
+    }
+    if (tls.clock) {
+        result["no-time-before"] = utc_time(tls.clock->floor());
+        result["last-good-time"] = path_text(tunnel.last_good_time, "none");
     }
     return result;
 }

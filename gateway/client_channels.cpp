@@ -178,12 +178,14 @@ void ClientChannels::retire_aged(Nanoseconds now)
             continue;
         }
         const Nanoseconds valid_until = slot->channel()->peer().valid_until;
-        const bool ending = valid_until != Nanoseconds::zero() && transports::read_wall() + kRenewBefore >= valid_until;
+        const auto time = transports::certificate_time(tunnel_.tls.clock);
+        const bool ends = valid_until != Nanoseconds::zero() && time.has_value();
+        const bool ending = ends && *time + kRenewBefore >= valid_until;
         if (now - slot->opened() >= tunnel_.timing.max_channel_age ||
             (ending && now - slot->opened() >= kRenewBefore)) {
             slot->retiring = true;
         }
-        if (valid_until != Nanoseconds::zero() && transports::read_wall() >= valid_until) {
+        if (ends && *time >= valid_until) {
             slot->channel()->close(transports::CloseReason::max_channel_age);
         }
     }
@@ -314,6 +316,17 @@ void ClientChannels::close_replaced(std::uint64_t number)
 {
     if (Slot* const slot = find(number)) {
         slot->channel()->close(slot->close_reason);
+    }
+}
+
+void ClientChannels::distrust(const transports::Closed& why)
+{
+    rounds_failed_ = distrusted_++; // each of them had been heard, which began back-off anew
+    for (const auto& slot : slots_) {
+        if (!slot->connecting()) {
+            slot->heard = false;
+            slot->channel()->close(why.reason);
+        }
     }
 }
 

@@ -63,6 +63,8 @@ public:
     /// Ends a replaced channel: drained after a goodbye, else max_channel_age.
     void close_replaced(std::uint64_t number);
     void close(std::uint64_t number, transports::CloseReason why);
+    /// Closes all of them as attempts that failed: back-off goes on.
+    void distrust(const transports::Closed& why);
     /// It takes no new requests, and may close once its exchanges are over.
     [[nodiscard]] bool is_replaced(std::uint64_t number) const noexcept;
     void stop(); // no attempts any more, open channels are closed
@@ -99,6 +101,7 @@ private:
     bool tried_ = false;
     std::size_t wanted_ = 0;
     std::size_t target_ = 0;
+    unsigned distrusted_ = 0;    // times
     unsigned rounds_failed_ = 0; // all targets in a row without a channel that spoke
     transports::Nanoseconds next_attempt_{};
     transports::Nanoseconds last_attempt_{};

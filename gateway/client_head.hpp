@@ -38,6 +38,7 @@ public:
     void refuse(ntp_shim::DropReason reason) override;
     void undelivered(std::size_t count) override;
     void reload() override;
+    void distrust(const transports::Closed& why) override { channels_.distrust(why); }
     void drain() override; // channels close once their exchanges are over
     [[nodiscard]] bool drained() const noexcept override;
     [[nodiscard]] bool tried() const noexcept override { return channels_.tried(); }

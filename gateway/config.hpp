@@ -137,9 +137,10 @@ struct Tunnel {
     bool stdio = false;       // server role under ssh: serves standard input and output, and listens nowhere
     std::size_t stdio_line{}; // where the file says so
     std::size_t stdio_column{};
-    std::string server_name;              // client role; empty = each target's own host
-    std::optional<MacSettings> mac;       // channel mac, or the inner seal of another
-    std::optional<NtsSettings> nts;       // channel nts
+    std::optional<std::filesystem::path> last_good_time; // client role, certificate-time: bootstrap
+    std::string server_name;                             // client role; empty = each target's own host
+    std::optional<MacSettings> mac;                      // channel mac, or the inner seal of another
+    std::optional<NtsSettings> nts;                      // channel nts
     std::vector<SocketAddress> ke_listen; // channel nts, server role: where keys are established, over TCP
     std::uint16_t source_port = 0;        // channels mac and nts, client role; 0 = random for each request
     bool forward_kod = false;

@@ -26,7 +26,6 @@ constexpr std::array kAbsent = {
     Absent{"tunnels.timing.correct-excess", "true", "", "correct-excess", "expected false"},
     Absent{"tunnels.tls.ocsp", "staple", "", "ocsp {}", "expected none; see crl and revocation"},
     Absent{"tunnels.tls.ocsp", "fetch", "", "ocsp {}", "expected none; see crl and revocation"},
-    Absent{"tunnels.tls.certificate-time", "bootstrap", "", "certificate-time {}", "expected strict or unchecked"},
 };
 
 std::string without_positions(std::string_view key)

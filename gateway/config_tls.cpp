@@ -52,9 +52,21 @@ constexpr std::array kNarrowings = {
     Narrowing{"groups", &transports::TlsPolicy::groups, &transports::why_unusable_group},
     Narrowing{"signatures", &transports::TlsPolicy::signatures, &transports::why_unusable_signature},
 };
-constexpr std::array<std::string_view, 14> kTlsKeys = {
-    "ca",       "certificate", "key",    "server-name", "crl",   "revocation",         "ocsp",
-    "versions", "suites",      "groups", "signatures",  "allow", "client-certificate", "certificate-time"};
+constexpr std::array<std::string_view, 15> kTlsKeys = {"ca",
+                                                       "certificate",
+                                                       "key",
+                                                       "server-name",
+                                                       "crl",
+                                                       "revocation",
+                                                       "ocsp",
+                                                       "versions",
+                                                       "suites",
+                                                       "groups",
+                                                       "signatures",
+                                                       "allow",
+                                                       "client-certificate",
+                                                       "certificate-time",
+                                                       "last-good-time"};
 
 class TlsReader {
 public:
@@ -201,6 +213,7 @@ private:
         if (!settings_.check_time) {
             report_.warning(place("certificate-time"), "unchecked: expired certificates are accepted");
         }
+        read_bootstrap(section_, time == CertificateTime::bootstrap, context_, draft_);
     }
 
     void read_server_name()

@@ -44,6 +44,9 @@ struct TunnelDraft {
 /// The `tls:` block; `draft` knows its role and framing.
 void read_tls(const Value& block, const LoadContext& context, TunnelDraft& draft);
 
+/// `last-good-time` of the `tls:` block, and the clock of certificate-time: bootstrap where that is `chosen`.
+void read_bootstrap(Section& section, bool chosen, const LoadContext& context, TunnelDraft& draft);
+
 /// What a tunnel without `channel` gets: the first in the profile's order that its `tls:` block could be, and that its
 /// framing and the versions and suites it names leave possible.
 [[nodiscard]] std::optional<ChannelKind> choose_channel(const Value& tls, Framing framing, const Profile& profile);

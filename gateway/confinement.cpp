@@ -235,6 +235,9 @@ Reach reach_of(const Config& config)
         }
     }
     for (const Tunnel& tunnel : config.tunnels) {
+        if (tunnel.last_good_time) {
+            reach.write.push_back(std::filesystem::absolute(*tunnel.last_good_time).parent_path());
+        }
         if (tunnel.nts && tunnel.nts->state) {
             reach.write.push_back(std::filesystem::absolute(*tunnel.nts->state));
         }

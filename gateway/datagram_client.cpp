@@ -338,6 +338,13 @@ void DatagramClient::account()
     accounted_ = open;
 }
 
+void DatagramClient::distrust(const transports::Closed& why)
+{
+    sealing_->distrust();
+    routes_.give_up(why.reason, why.text);
+    turn_end_.request();
+}
+
 void DatagramClient::drain()
 {
     draining_ = true;

@@ -35,6 +35,7 @@ public:
     void undelivered(std::size_t count) override;
     void reload() override { sealing_->reload(); }
     void drain() override;
+    void distrust(const transports::Closed& why) override;
     [[nodiscard]] bool drained() const noexcept override { return draining_ && shim_.open() == 0; }
     [[nodiscard]] bool tried() const noexcept override { return routes_.tried(); }
     [[nodiscard]] nlohmann::ordered_json counters() const override;

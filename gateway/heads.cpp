@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "gateway/bootstrap_gate.hpp"
 #include "gateway/client_head.hpp"
 #include "gateway/datagram_client.hpp"
 #include "gateway/datagram_server.hpp"
@@ -31,10 +32,9 @@ bool is_on_datagrams(const Tunnel& tunnel) noexcept
     return tunnel.channel == ChannelKind::mac || tunnel.channel == ChannelKind::nts;
 }
 
-} // namespace
-
-std::variant<std::unique_ptr<ClientRole>, Problems> make_client_role(Services services, const Tunnel& tunnel,
-                                                                     ReplySink& sink)
+/// As if the tunnel's certificate-time were strict.
+std::variant<std::unique_ptr<ClientRole>, Problems> make_ungated(Services services, const Tunnel& tunnel,
+                                                                 ReplySink& sink)
 {
     Problems problems;
     std::unique_ptr<ClientSealing> sealing;
@@ -52,6 +52,23 @@ std::variant<std::unique_ptr<ClientRole>, Problems> make_client_role(Services se
     }
     return std::make_unique<ClientHead>(services, tunnel,
                                         ClientHead::Parts{carrier->connector(services.loop), std::move(sealing)}, sink);
+}
+
+} // namespace
+
+std::variant<std::unique_ptr<ClientRole>, Problems> make_client_role(Services services, const Tunnel& tunnel,
+                                                                     ReplySink& sink)
+{
+    if (!tunnel.tls.clock) {
+        return make_ungated(services, tunnel, sink);
+    }
+    auto gate = std::make_unique<BootstrapGate>(services, tunnel, sink);
+    auto made = make_ungated(services, tunnel, gate->inner_sink());
+    if (std::holds_alternative<Problems>(made)) {
+        return made;
+    }
+    gate->guard(std::move(std::get<std::unique_ptr<ClientRole>>(made)));
+    return gate;
 }
 
 std::variant<std::unique_ptr<ServerRole>, Problems> make_server_role(Services services, const Tunnel& tunnel)

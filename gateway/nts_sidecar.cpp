@@ -72,6 +72,7 @@ public:
 
     [[nodiscard]] ntp_shim::ClientSeal& seal() noexcept override { return watchful_; }
     void reload() override {}
+    void distrust() override { (void)seal_.take_session(); }
     void use(const Route& /*route*/) override {}
     void on_stale(std::function<void()> stale) override { stale_ = std::move(stale); }
     void find(const Target& target, Found found) override;
@@ -190,6 +191,9 @@ void NtsClient::restore(const std::string& target)
     if (!kept || !kept->session || seal_.session()) {
         return;
     }
+    if (tunnel_.tls.clock && !tunnel_.tls.clock->is_known()) {
+        return; // nobody knows whether the certificate behind them is still valid: these cookies go unused
+    }
     const auto address = transports::numeric_address(kept->address, kept->port);
     if (!address) {
         return;
@@ -298,6 +302,11 @@ void NtsClient::locate(const std::string& host)
 
 void NtsClient::located(const std::vector<sockaddr_storage>& addresses)
 {
+    const auto time = ke_peer_.provisional ? transports::certificate_time(tunnel_.tls.clock) : std::nullopt;
+    if (const auto refusal = time ? ke_peer_.provisional->verify_at(*time) : std::nullopt) {
+        fail({refusal->reason, refusal->text, ke_peer_}); // the time became known meanwhile
+        return;
+    }
     std::vector<Route> routes;
     std::string unfit;
     for (const auto& address : addresses) {

@@ -45,6 +45,8 @@ public:
     virtual void undelivered(std::size_t count) = 0;
     virtual void reload() = 0; // reads key files again
     virtual void drain() = 0;  // no new requests; it ends once its exchanges are over
+    /// Whoever answers now has shown a certificate that must not be believed after all: given up as a failed attempt.
+    virtual void distrust(const transports::Closed& /*why*/) {}
     [[nodiscard]] virtual bool drained() const noexcept = 0;
     [[nodiscard]] virtual bool tried() const noexcept = 0; // the first attempt has ended, well or not
     [[nodiscard]] virtual nlohmann::ordered_json counters() const = 0;

@@ -40,6 +40,8 @@ public:
     virtual void find(const Target& target, Found found) = 0;
     /// One of the routes found last is the one that is asked from now on.
     virtual void use(const Route& route) = 0;
+    /// What was found last must not be used after all: it is found anew.
+    virtual void distrust() {}
     /// `stale` is called when what was found should be found again, while it may still be used.
     virtual void on_stale(std::function<void()> /*stale*/) {}
 };

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -104,12 +105,26 @@ enum class CloseReason : std::uint8_t {
     revocation_undetermined,
     weak_key,
     not_on_allow_list,
+    time_too_early,      // bootstrap: what was learnt lies before the build date or the last good time
     certificate_invalid, // anything else; the text says what
 };
 inline constexpr std::size_t kCloseReasons = static_cast<std::size_t>(CloseReason::certificate_invalid) + 1;
 
 [[nodiscard]] std::string_view name(CloseReason reason) noexcept;
 [[nodiscard]] bool is_certificate_reason(CloseReason reason) noexcept;
+
+struct Closed;
+
+/// A certificate chain that was verified in all but its time (certificate-time: bootstrap).
+class ProvisionalChain {
+public:
+    ProvisionalChain() = default;
+    virtual ~ProvisionalChain() = default;
+    ProvisionalChain(const ProvisionalChain&) = delete;
+    ProvisionalChain& operator=(const ProvisionalChain&) = delete;
+    /// The same verification, of everything, as if it were `wall` now; nothing when it succeeds.
+    [[nodiscard]] virtual std::optional<Closed> verify_at(Nanoseconds wall) const = 0;
+};
 
 /// Who is at the other end. Text from the peer is as it came: escape it before writing it anywhere.
 struct PeerIdentity {
@@ -124,6 +139,7 @@ struct PeerIdentity {
     std::string protocol;           // "TLS1.3"
     std::string suite;              // IANA name
     Nanoseconds valid_until{};      // wall clock; the earlier end of the peer's certificate and ours; 0 = none
+    std::shared_ptr<const ProvisionalChain> provisional; // null = nothing is left to verify
 };
 
 /// Why a datagram carrier discards a record, in silence; an enumerator prints as itself.

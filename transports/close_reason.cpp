@@ -78,6 +78,7 @@ constexpr std::array<std::pair<CloseReason, std::string_view>, kCloseReasons> kN
     {revocation_undetermined, "revocation_undetermined"},
     {weak_key, "weak_key"},
     {not_on_allow_list, "not_on_allow_list"},
+    {time_too_early, "time_too_early"},
     {certificate_invalid, "certificate_invalid"},
 }};
 

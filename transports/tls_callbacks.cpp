@@ -7,6 +7,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
+#include "transports/tls_provisional.hpp"
+
 namespace transports {
 
 namespace {
@@ -19,7 +21,11 @@ int on_verify(X509_STORE_CTX* store, void* /*context*/)
     if (const X509* const leaf = X509_STORE_CTX_get0_cert(store)) {
         notes.peer = describe(*leaf);
     }
-    Verdict verdict = verify_chain(*store, notes.context.rules, notes.reference);
+    const auto& rules = notes.context.rules;
+    if (rules.clock && !rules.clock->is_known()) {
+        notes.peer.provisional = keep_chain(*store, rules, notes.reference);
+    }
+    Verdict verdict = verify_chain(*store, rules, notes.reference);
     notes.peer.matched = std::move(verdict.matched);
     notes.peer.reference = notes.reference.name;
     notes.refusal = std::move(verdict.refusal);

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "transports/certificate_clock.hpp"
 #include "transports/channel.hpp"
 
 namespace transports {
@@ -37,6 +38,8 @@ struct TlsSettings {
     std::vector<std::filesystem::path> crl; // files or directories of PEM CRLs
     Revocation revocation = Revocation::soft;
     bool check_time = true;
+    /// Certificates are judged by this clock, and in all but their time as long as it is unknown (client role).
+    std::shared_ptr<CertificateClock> clock;
     ClientCertificate client_certificate = ClientCertificate::required; // server role
     std::vector<std::string> allow; // server role: "DNS:" "IP:" "URI:" "EMAIL:" "SPKI-SHA256:"; empty = any of the CA
     /// "ntpgate/1" under frame v1: a peer without it is refused as no_alpn. Absent under raw framing: a server refuses

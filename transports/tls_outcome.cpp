@@ -39,6 +39,13 @@ std::optional<Closed> conclude(ssl_st& session, EngineNotes& notes)
         return Closed{wanted ? CloseReason::no_alpn : CloseReason::unexpected_alpn, "agreed on '" + agreed + "'"};
     }
     PeerIdentity& peer = notes.peer;
+    const auto& clock = notes.context.rules.clock;
+    if (peer.provisional && clock->is_known()) { // it became so while we shook hands
+        if (auto refusal = peer.provisional->verify_at(*clock->now())) {
+            return refusal;
+        }
+        peer.provisional.reset();
+    }
     peer.protocol = version_name(session);
     const char* const suite = SSL_CIPHER_standard_name(SSL_get_current_cipher(&session));
     peer.suite = suite != nullptr ? suite : "";

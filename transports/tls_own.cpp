@@ -61,7 +61,7 @@ std::optional<std::string> why_unfit(const Chain& chain, const TlsSettings& sett
     if (auto why = why_unusable_key(*key, settings.policy)) {
         return why;
     }
-    if (settings.check_time) {
+    if (settings.check_time && !settings.clock) {
         if (auto why = why_not_now(leaf)) {
             return why;
         }

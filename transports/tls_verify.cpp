@@ -283,8 +283,12 @@ Verdict verify_chain(x509_store_ctx_st& store, const VerifyRules& rules, const R
         (rules.revocation == Revocation::soft && rules.has_revocation_lists)) {
         flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
     }
-    if (!rules.check_time) {
+    const auto time = certificate_time(rules.clock);
+    if (!rules.check_time || !time) {
         flags |= X509_V_FLAG_NO_CHECK_TIME;
+    } else if (rules.clock) {
+        X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(&store),
+                                   std::chrono::duration_cast<std::chrono::seconds>(*time).count());
     }
     X509_STORE_CTX_set_flags(&store, flags);
     Verdict verdict = judge(store, rules, reference);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct VerifyRules {
     Revocation revocation = Revocation::soft;
     bool has_revocation_lists = false;
     bool check_time = true;
+    std::shared_ptr<CertificateClock> clock; // null = the system's
     bool wildcards = false;
     std::uint16_t min_rsa_bits = 2048;
     std::vector<AllowEntry> allow; // of a server; empty = any of the CA

@@ -200,6 +200,6 @@ TEST_SUITE("audit_events")
         }
         std::sort(words.begin(), words.end());
         CHECK(std::adjacent_find(words.begin(), words.end()) == words.end());
-        CHECK(words.size() == 28);
+        CHECK(words.size() == 29);
     }
 }
