@@ -77,7 +77,7 @@ def test_a_rotated_key_still_opens_older_cookies(start, folder, trial_pki):
     client.finish()
 
 
-def test_a_front_without_the_key_says_nak_and_the_sidecar_establishes_anew(start, folder, trial_pki):
+def test_rfc8915_5_7_a_front_without_the_key_says_nak_and_the_sidecar_establishes_anew(start, folder, trial_pki):
     server = fixed(trial_pki, start, {"keys": str(folder / "one.keys")})
     ports = port_of(server)
     client = start(sidecar(trial_pki, f"localhost:{ports[1]}"), name="sidecar", limits=UNLIMITED)
@@ -172,3 +172,38 @@ def test_chronyd_takes_the_cookies_of_a_front_which_writes_the_keys(start, super
     assert len(client.events("ke_succeeded")) == 1
     assert "nts_nak" not in client.counters()["replies"]["drops"]
     client.finish()
+
+
+def test_a_chronyd_that_runs_takes_the_cookies_of_a_front_which_writes_the_keys_and_tells_it(start, supervisor, folder,
+                                                                                             trial_pki):
+    """Key establishment by the front, NTP by chronyd with ntsrotate 0, all the while; `chronyc rekey` in between."""
+    ports = free_port(), free_tcp_port()
+    daemon = Chronyd(supervisor, folder / "chronyd-live")
+    keys = daemon.folder / "ntskeys"
+    tunnel = front(trial_pki, None, {"chrony-keys": str(keys), "rotate": "1s", "ntp-port": ports[0],
+                                     "ntp-server": "127.0.0.1"})
+    server = start(tunnel, limits=UNLIMITED)
+    daemon.serve(ports[0], f"ntsport {ports[1]}", f"ntsserverkey {trial_pki.server_key}",
+                 f"ntsservercert {trial_pki.server_certificate}", f"ntsdumpdir {daemon.folder}", "ntsprocesses 0",
+                 "ntsrotate 0")
+    wait_for_tcp(ports[1])
+    ke_port = server.address("front")[1]
+
+    def asks(name: str):
+        """A sidecar with cookies of now; whether the running chronyd took the first."""
+        client = start(sidecar(trial_pki, f"localhost:{ke_port}"), name=name, limits=UNLIMITED)
+        client.wait_event("ke_succeeded")
+        answer = ask(client, 0.5)
+        naks = client.counters()["replies"]["drops"].get("nts_nak", 0)
+        client.finish()
+        return answer is not None, naks
+
+    rotations(keys, 4)  # beyond what chronyd read when it started, and the key that came next
+    assert asks("unknown") == (False, 1)
+    for number in range(2):
+        daemon.ask("rekey")
+        rotations(keys, 2)
+        daemon.ask("rekey")
+        assert asks(f"known{number}") == (True, 0)
+    assert daemon.process.alive()
+    server.finish()

@@ -31,7 +31,7 @@ def error_of(answer) -> int:
     return struct.unpack(">H", answer[0][2])[0]
 
 
-def test_a_good_request_gets_eight_cookies(server, trial_pki):
+def test_rfc8915_4_1_6_a_good_request_gets_eight_cookies(server, trial_pki):
     answer = exchange(trial_pki.ca, port_of(server)[1], NEXT_PROTOCOL + AEAD_15 + END)
     kinds = [kind for _, kind, _ in answer]
     assert kinds == [1, 4, 7] + [5] * 8 + [0], answer
@@ -52,23 +52,52 @@ def test_a_request_may_come_in_any_number_of_pieces(server, trial_pki):
     (END, 1), (NEXT_PROTOCOL + END, 1), (NEXT_PROTOCOL + NEXT_PROTOCOL + AEAD_15 + END, 1),
     (NEXT_PROTOCOL + AEAD_15 + bytes.fromhex("00050000") + END, 1),  # section 4.1.6: cookies are not a client's
     (NEXT_PROTOCOL + AEAD_15 + END + b"\0", 1), (bytes.fromhex("0000000000"), 1)])
-def test_errors_as_the_rfc_orders_them(server, trial_pki, message, code):
+def test_rfc8915_4_1_3_errors_as_the_rfc_orders_them(server, trial_pki, message, code):
     assert error_of(exchange(trial_pki.ca, port_of(server)[1], message)) == code
 
 
-def test_no_common_algorithm_is_an_empty_list(server, trial_pki):
+@pytest.mark.parametrize("filler", [1024, 16000])
+def test_rfc8915_4_a_long_request_is_answered(server, trial_pki, filler):
+    """Section 4: requests of at least 1024 octets MUST be accepted."""
+    long = struct.pack(">HH", 0x0FFF, filler) + bytes(filler)
+    answer = exchange(trial_pki.ca, port_of(server)[1], NEXT_PROTOCOL + long + AEAD_15 + END)
+    assert [kind for _, kind, _ in answer].count(5) == 8
+
+
+def test_rfc8915_4_the_server_ends_with_close_notify_after_one_response(server, trial_pki):
+    with socket.create_connection(("127.0.0.1", port_of(server)[1]), 5) as plain:
+        with tls_context(trial_pki.ca).wrap_socket(plain, server_hostname="localhost",
+                                                   suppress_ragged_eofs=False) as secure:
+            secure.sendall(NEXT_PROTOCOL + AEAD_15 + END)
+            received = b""
+            while more := secure.recv(65536):  # an end without close_notify would raise
+                received += more
+    assert [kind for _, kind, _ in records(received)].count(0) == 1
+
+
+def test_rfc8915_4_1_3_a_server_that_is_unsure_of_its_keys_answers_with_an_internal_error(start, folder, trial_pki):
+    """A ratchet whose seed lies before all measure, which no clock is believed to have passed."""
+    seed = folder / "seed.keys"
+    seed.write_text(f"ntpgate-nts-ratchet 1\nperiod 60\nepoch 100 {'5A' * 32}\n", encoding="ascii")
+    seed.chmod(0o600)
+    unsure = start(front(trial_pki, CLOCK, {"ratchet": str(seed)}), name="unsure", limits=UNLIMITED)
+    assert error_of(exchange(trial_pki.ca, port_of(unsure)[1], NEXT_PROTOCOL + AEAD_15 + END)) == 2
+    unsure.finish()
+
+
+def test_rfc8915_4_1_5_no_common_algorithm_is_an_empty_list(server, trial_pki):
     answer = exchange(trial_pki.ca, port_of(server)[1], NEXT_PROTOCOL + bytes.fromhex("800400020010") + END)
     assert answer == [(True, 1, b"\0\0"), (True, 4, b""), (True, 0, b"")]
 
 
-def test_a_request_that_does_not_end_is_a_bad_request_at_the_deadline(server, trial_pki):
+def test_rfc8915_4_1_3_a_request_that_does_not_end_is_a_bad_request_at_the_deadline(server, trial_pki):
     """Section 4.1.3: upon the expiration of a timeout; and when the client says that no more will come."""
     assert error_of(exchange(trial_pki.ca, port_of(server)[1], NEXT_PROTOCOL)) == 1
     too_long = bytes.fromhex("0fff4100") + bytes(0x4100) + NEXT_PROTOCOL + AEAD_15 + END
     assert error_of(exchange(trial_pki.ca, port_of(server)[1], too_long)) == 1
 
 
-def test_only_tls_1_3_and_only_ntske(server, trial_pki):
+def test_rfc8915_3_and_4_only_tls_1_3_and_only_ntske(server, trial_pki):
     """Section 3, section 4: ALPN ntske/1 and nothing else."""
     old = tls_context(trial_pki.ca)
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_2

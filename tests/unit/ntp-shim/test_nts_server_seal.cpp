@@ -244,7 +244,7 @@ TEST_CASE("no reply is longer than its request, though cookies have become longe
     CHECK(fields_of(first(buffer, wider.size())).authenticator->ciphertext.size() == 16 + 108);
 }
 
-TEST_CASE("new cookies have the current key, each another nonce, and open to the same keys")
+TEST_CASE("section 5.7: new cookies have the current key, each another nonce, and open to the same keys")
 {
     const auto rotated = [] {
         auto ring = own_ring();
