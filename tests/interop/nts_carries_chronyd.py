@@ -35,6 +35,7 @@ def assert_same_median(directly: ntp.Client, tunnelled: ntp.Client, pause: float
     assert False, [f"{each * 1e6:.1f} us" for each in rounds]
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("pause", [0.002, 0.012], ids=["warm", "cold"])
 @pytest.mark.parametrize("upstream", ["daemon", "mirror"])
 def test_the_median_offset_through_front_and_sidecar_is_the_direct_one(start, folder, chronyd, trial_pki, upstream, pause):
@@ -48,6 +49,7 @@ def test_the_median_offset_through_front_and_sidecar_is_the_direct_one(start, fo
     server.finish()
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("pause", [0.002, 0.012], ids=["warm", "cold"])
 def test_the_median_offset_through_the_sidecar_alone_is_the_direct_one(start, supervisor, folder, trial_pki, pause):
     ke_port = free_tcp_port()
