@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace ntp_shim {
 
@@ -16,10 +17,10 @@ class ByteReader {
 public:
     explicit constexpr ByteReader(Bytes data) noexcept : rest_(data) {}
 
-    constexpr std::uint8_t u8() noexcept { return static_cast<std::uint8_t>(integer(1)); }
-    constexpr std::uint16_t u16() noexcept { return static_cast<std::uint16_t>(integer(2)); }
-    constexpr std::uint32_t u32() noexcept { return static_cast<std::uint32_t>(integer(4)); }
-    constexpr std::uint64_t u64() noexcept { return integer(8); }
+    constexpr std::uint8_t u8() noexcept { return static_cast<std::uint8_t>(integer<1>()); }
+    constexpr std::uint16_t u16() noexcept { return static_cast<std::uint16_t>(integer<2>()); }
+    constexpr std::uint32_t u32() noexcept { return static_cast<std::uint32_t>(integer<4>()); }
+    constexpr std::uint64_t u64() noexcept { return integer<8>(); }
     /// The next `count` octets, or an empty view when there are fewer.
     constexpr Bytes take(std::size_t count) noexcept
     {
@@ -35,13 +36,19 @@ public:
     [[nodiscard]] constexpr bool ok() const noexcept { return ok_; }
 
 private:
-    constexpr std::uint64_t integer(std::size_t octets) noexcept
+    // Without a loop, in which the compiler would not see the one load that this is.
+    template <std::size_t Octets>
+    constexpr std::uint64_t integer() noexcept
     {
-        std::uint64_t value = 0;
-        for (const auto octet : take(octets)) {
-            value = value << 8 | std::to_integer<std::uint64_t>(octet);
+        const auto taken = take(Octets);
+        if (taken.size() != Octets) {
+            return 0;
         }
-        return value;
+        return [&]<std::size_t... At>(std::index_sequence<At...>)
+        {
+            return ((std::to_integer<std::uint64_t>(taken[At]) << 8 * (Octets - 1 - At)) | ...);
+        }
+        (std::make_index_sequence<Octets>{});
     }
 
     Bytes rest_;
@@ -53,10 +60,10 @@ class ByteWriter {
 public:
     explicit constexpr ByteWriter(std::span<std::byte> buffer) noexcept : buffer_(buffer) {}
 
-    constexpr void u8(std::uint8_t value) noexcept { integer(value, 1); }
-    constexpr void u16(std::uint16_t value) noexcept { integer(value, 2); }
-    constexpr void u32(std::uint32_t value) noexcept { integer(value, 4); }
-    constexpr void u64(std::uint64_t value) noexcept { integer(value, 8); }
+    constexpr void u8(std::uint8_t value) noexcept { integer<1>(value); }
+    constexpr void u16(std::uint16_t value) noexcept { integer<2>(value); }
+    constexpr void u32(std::uint32_t value) noexcept { integer<4>(value); }
+    constexpr void u64(std::uint64_t value) noexcept { integer<8>(value); }
     constexpr void put(Bytes octets) noexcept
     {
         const auto place = claim(octets.size());
@@ -76,12 +83,16 @@ private:
         used_ += count;
         return buffer_.subspan(used_ - count, count);
     }
-    constexpr void integer(std::uint64_t value, std::size_t octets) noexcept
+    template <std::size_t Octets>
+    constexpr void integer(std::uint64_t value) noexcept
     {
-        const auto place = claim(octets);
-        for (auto index = place.size(); index > 0; --index) {
-            place[index - 1] = static_cast<std::byte>(value & 0xff);
-            value >>= 8;
+        const auto place = claim(Octets);
+        if (place.size() == Octets) {
+            [&]<std::size_t... At>(std::index_sequence<At...>)
+            {
+                ((place[At] = static_cast<std::byte>(value >> 8 * (Octets - 1 - At) & 0xff)), ...);
+            }
+            (std::make_index_sequence<Octets>{});
         }
     }
 

@@ -54,7 +54,7 @@ Judgement verify(Bytes datagram, const NtsFields& fields, const KeyRing& ring)
         !accepts_nonce(keys->aead, authenticator.nonce.size())) {
         return DropReason::bad_nts_field;
     }
-    SealBuffer buffer{};
+    SealBuffer buffer; // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
     const auto plain = std::span{buffer}.first(authenticator.ciphertext.size() - kAeadTag);
     const auto cipher = Aead::make(keys->aead, keys->client_to_server.view());
     if (!cipher || !cipher->open({.nonce = authenticator.nonce, .associated = fields.associated},
@@ -167,7 +167,7 @@ std::variant<std::size_t, DropReason> NtsServerSeal::seal(SealBuffer& packet, co
     if (!cipher || !fields.ok() || fixed >= most) {
         return DropReason::no_cookie;
     }
-    SealBuffer inner{};
+    SealBuffer inner; // NOLINT(cppcoreguidelines-pro-type-member-init): written before it is read
     const auto size = write_cookies(std::span{inner}.first(most - fixed), request, *ring_, random_);
     if (size == 0) {
         return DropReason::no_cookie;

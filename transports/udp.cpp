@@ -25,6 +25,11 @@ void set_option(int descriptor, int level, int option, int value) noexcept
     (void)setsockopt(descriptor, level, option, &value, sizeof value);
 }
 
+bool is_wildcard(const sockaddr_storage& address) noexcept
+{
+    return mapped(address) == MappedAddress{} || mapped(address) == mapped(in_addr{htonl(INADDR_ANY)});
+}
+
 int open_socket(const sockaddr_storage& address, const UdpOptions& options) noexcept
 {
     const int descriptor = socket(address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -34,8 +39,9 @@ int open_socket(const sockaddr_storage& address, const UdpOptions& options) noex
         set_option(descriptor, SOL_SOCKET, SO_SNDBUF, kSocketBuffer);
         if (address.ss_family == AF_INET6) {
             set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        }
+        if (is_wildcard(address)) { // any other socket has one address, which needs no telling
             set_option(descriptor, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
-        } else {
             set_option(descriptor, IPPROTO_IP, IP_PKTINFO, 1);
         }
         if (options.whole) {
