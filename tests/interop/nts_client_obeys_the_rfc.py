@@ -10,7 +10,7 @@ from support import ntp
 from support.gateway import command, query
 from support.nts import END, NEXT_PROTOCOL, UNLIMITED, KeServer, front, new_cookie, port_of, records, server_records
 from support.nts import sidecar
-from support.processes import eventually
+from support.processes import eventually, run
 from support.upstream import Daemon
 
 
@@ -108,6 +108,21 @@ def test_no_listener_of_the_process_is_asked(start, folder, trial_pki, server, w
 
     record = eventually(refused, "a refusal", 30)[0]
     assert record["text"] == f"record: the NTP server named is 127.0.0.1:{address[1]} where we listen", record
+
+
+def test_a_server_elsewhere_cannot_send_us_to_ourselves(start, folder, network, trial_pki):
+    """Key establishment on 10.9.8.7, which is not loopback, names an NTP server on 127.0.0.1."""
+    assert network.isolated, "an address is added, which must be nobody else's"
+    added = run(["ip", "address", "add", "10.9.8.7/32", "dev", "lo"], network.prefix)
+    assert added.returncode == 0, added.stderr
+    start(front(trial_pki, {"clock": {"free-running": True}},
+                {"keys": str(folder / "nts.keys"), "ke-listen": "10.9.8.7:4460", "ntp-server": "127.0.0.1"},
+                listen="10.9.8.7:11123"), name="front", prefix=network.prefix, limits=UNLIMITED)
+    client = start(sidecar(trial_pki, "10.9.8.7:4460", tls={"ca": trial_pki.ca, "server-name": "localhost"}),
+                   prefix=network.prefix, limits=UNLIMITED)
+    assert client.wait_event("ke_failed")["text"] == (
+        "record: the NTP server named is 127.0.0.1:11123 this host, which the key establishment server is not")
+    client.finish()
 
 
 def test_debug_prints_the_records_as_they_came_and_no_key(trial_pki, server):
