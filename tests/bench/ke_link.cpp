@@ -69,7 +69,7 @@ ntp_shim::AeadSecret export_key(SSL* session, ntp_shim::AeadId aead, ntp_shim::D
 
 void fail(const std::string& what)
 {
-    std::fprintf(stderr, "failed: %s\n", what.c_str());
+    (void)std::fprintf(stderr, "failed: %s\n", what.c_str());
     std::exit(1);
 }
 
