@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/good_time.hpp"
+#include "gateway/printable.hpp"
 #include "gateway/query_report.hpp"
 #include "gateway/secret_file.hpp"
 #include "gateway/utc_time.hpp"
@@ -221,10 +222,10 @@ void BootstrapGate::record(bool success, std::string_view reason, const Answer* 
     if (answer != nullptr) {
         fields["learnt"] = utc_time(answer->time);
     }
-    fields["text"] = text;
+    fields["text"] = printable(text); // it names the peer's certificate
     if (services_.audit.record(made, fields)) {
-        const auto line =
-            fmt::format("tunnel {}: certificate-time: {}{}{}", tunnel_.name, reason, text.empty() ? "" : ": ", text);
+        const auto line = fmt::format("tunnel {}: certificate-time: {}{}{}", tunnel_.name, reason,
+                                      text.empty() ? "" : ": ", printable(text));
         success ? services_.log.info(line) : services_.log.warn(line);
     }
 }

@@ -4,7 +4,6 @@
 #include "gateway/config_tunnel.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/good_time.hpp"
-#include "gateway/printable.hpp"
 
 namespace gateway {
 
