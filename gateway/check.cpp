@@ -100,7 +100,8 @@ Json tls_json(const Tunnel& tunnel)
                    {"versions", tls.policy.versions},
                    {"suites", tls.policy.suites},
                    {"groups", tls.policy.groups},
-                   {"signatures", tls.policy.signatures}};
+                   {"signatures", tls.policy.signatures},
+                   {"extended-master-secret", tls.policy.demands_ems ? "required" : "offered"}};
     if (tunnel.role == Role::server) {
         result["client-certificate"] = name(tls.client_certificate);
         result["allow"] = tls.allow;
@@ -277,6 +278,7 @@ void print_tls(const Tunnel& tunnel, std::ostream& out)
     line(out, "suites", fmt::format("{}", fmt::join(tls.policy.suites, ", ")));
     line(out, "groups", fmt::format("{}", fmt::join(tls.policy.groups, ", ")));
     line(out, "signatures", fmt::format("{}", fmt::join(tls.policy.signatures, ", ")));
+    line(out, "master-secret", tls.policy.demands_ems ? "extended, required" : "extended, offered");
 }
 
 void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)

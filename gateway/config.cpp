@@ -60,8 +60,11 @@ public:
         if (!section_.usable()) {
             return std::move(config_);
         }
-        const auto profile = read_profile();
+        auto profile = read_profile();
         read_process();
+        if (profile && config_.fips) {
+            profile->tls.demands_ems = true; // a master secret without it is not an approved one
+        }
         read_user();
         read_limits(section_.find("limits"), report_, nullptr, config_.limits);
         const auto required = section_.find("require-sources");

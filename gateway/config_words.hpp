@@ -26,6 +26,9 @@ inline constexpr std::array<Choice<transports::ClientCertificate>, 3> kClientCer
      {"optional", transports::ClientCertificate::optional},
      {"none", transports::ClientCertificate::none}}};
 
+/// `extended-master-secret:` of a profile.
+inline constexpr std::array<Choice<bool>, 2> kMasterSecretWords{{{"offered", false}, {"required", true}}};
+
 inline constexpr std::array<Choice<Requirements>, 3> kRequirementWords{
     {{"2.2e", Requirements::v2_2e}, {"3.0e", Requirements::v3_0e}, {"4.0", Requirements::v4_0}}};
 

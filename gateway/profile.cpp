@@ -170,13 +170,14 @@ void read_tls_offer(const Value& value, Report& report, transports::TlsPolicy& t
 {
     static constexpr std::array<std::string_view, 2> kVersions = {"TLS1.3", "TLS1.2"};
     Section section{value, report};
-    require(section, {"versions", "suites", "groups", "signatures"}, report);
+    require(section, {"versions", "suites", "groups", "signatures", "extended-master-secret"}, report);
     const auto versions = section.find("versions");
     tls.versions = read_words(versions, report);
     check_versions(versions, report, tls.versions, kVersions);
     tls.suites = read_words(section.find("suites"), report, &transports::why_unusable_suite);
     tls.groups = read_words(section.find("groups"), report, &transports::why_unusable_group);
     tls.signatures = read_words(section.find("signatures"), report, &transports::why_unusable_signature);
+    section.choice("extended-master-secret", std::span<const Choice<bool>>{kMasterSecretWords}, tls.demands_ems);
     section.finish();
 }
 

@@ -61,7 +61,7 @@ struct Profile {
     std::vector<ChannelKind> order; // which channel a tunnel without `channel` gets
     ClaimRules claim;
     transports::TlsPolicy tls;
-    transports::TlsPolicy dtls; // groups and signatures are those of tls
+    transports::TlsPolicy dtls; // groups, signatures and extended master secret are those of tls
     SshOffer ssh;
     std::vector<std::string> digests;                                 // of symmetric keys
     std::vector<std::uint16_t> aeads;                                 // of NTS, IANA numbers

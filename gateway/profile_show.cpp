@@ -81,6 +81,11 @@ std::string_view requirements_word(Requirements version)
     return found == kRequirementWords.end() ? std::string_view{} : found->word;
 }
 
+std::string_view master_secret_word(const transports::TlsPolicy& policy)
+{
+    return kMasterSecretWords.at(policy.demands_ems ? 1 : 0).word;
+}
+
 Json profile_json(const Profile& profile)
 {
     return {{"name", profile.name},
@@ -97,12 +102,14 @@ Json profile_json(const Profile& profile)
              {{"versions", profile.tls.versions},
               {"suites", profile.tls.suites},
               {"groups", profile.tls.groups},
-              {"signatures", profile.tls.signatures}}},
+              {"signatures", profile.tls.signatures},
+              {"extended-master-secret", master_secret_word(profile.tls)}}},
             {"dtls",
              {{"versions", profile.dtls.versions},
               {"suites", profile.dtls.suites},
               {"groups", profile.tls.groups},
-              {"signatures", profile.tls.signatures}}},
+              {"signatures", profile.tls.signatures},
+              {"extended-master-secret", master_secret_word(profile.tls)}}},
             {"ssh", ssh_json(profile.ssh)},
             {"mac", {{"digests", profile.digests}}},
             {"nts", {{"aeads", profile.aeads}}},

@@ -58,8 +58,9 @@ enum class CloseReason : std::uint8_t {
     no_common_suite,
     no_common_group,
     no_common_signature,
-    no_alpn,         // framing v1 and the peer does not speak it
-    unexpected_alpn, // framing raw and the peer offers some
+    no_extended_master_secret, // RFC 7627, where the policy demands it
+    no_alpn,                   // framing v1 and the peer does not speak it
+    unexpected_alpn,           // framing raw and the peer offers some
     renegotiation,
     // ssh
     no_common_kex,
@@ -104,6 +105,7 @@ enum class CloseReason : std::uint8_t {
     issuer_revoked,
     revocation_undetermined,
     weak_key,
+    weak_signature, // of a certificate: none that the policy offers
     not_on_allow_list,
     time_too_early,      // bootstrap: what was learnt lies before the build date or the last good time
     certificate_invalid, // anything else; the text says what

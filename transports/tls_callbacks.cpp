@@ -42,6 +42,15 @@ int on_verify(X509_STORE_CTX* store, void* /*context*/)
     return 1;
 }
 
+int hello_alert(CloseReason reason)
+{
+    if (reason == CloseReason::protocol_version) {
+        return SSL_AD_PROTOCOL_VERSION;
+    }
+    // RFC 7627 section 5.2 for the one, RFC 7301 section 3.2 for the rest.
+    return reason == CloseReason::no_extended_master_secret ? SSL_AD_HANDSHAKE_FAILURE : SSL_AD_NO_APPLICATION_PROTOCOL;
+}
+
 int on_client_hello(SSL* session, int* alert, void* /*context*/)
 {
     EngineNotes& notes = notes_of(*session);
@@ -51,8 +60,7 @@ int on_client_hello(SSL* session, int* alert, void* /*context*/)
         return SSL_CLIENT_HELLO_SUCCESS;
     }
     notes.refusal = std::move(judgement.refusal);
-    *alert = notes.refusal->reason == CloseReason::protocol_version ? SSL_AD_PROTOCOL_VERSION
-                                                                    : SSL_AD_NO_APPLICATION_PROTOCOL;
+    *alert = hello_alert(notes.refusal->reason);
     return SSL_CLIENT_HELLO_ERROR;
 }
 

@@ -116,8 +116,15 @@ void offer_protocol(SSL_CTX& library, const TlsSettings& settings, Problems& pro
 
 VerifyRules make_rules(const TlsSettings& settings, Problems& problems)
 {
-    VerifyRules rules{settings.role,  settings.revocation,       !settings.crl.empty(),        settings.check_time,
-                      settings.clock, settings.policy.wildcards, settings.policy.min_rsa_bits, {}};
+    VerifyRules rules{settings.role,
+                      settings.revocation,
+                      !settings.crl.empty(),
+                      settings.check_time,
+                      settings.clock,
+                      settings.policy.wildcards,
+                      settings.policy.min_rsa_bits,
+                      {},
+                      settings.policy.signatures};
     const bool verifies_clients =
         settings.role == TlsRole::server && settings.client_certificate != ClientCertificate::none;
     if (!settings.allow.empty() && !verifies_clients) {

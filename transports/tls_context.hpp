@@ -26,6 +26,7 @@ struct TlsPolicy {
     std::vector<std::string> signatures; // "ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", ...
     bool wildcards = false;              // "*.example.org" in a peer's certificate
     std::uint16_t min_rsa_bits = 2048;
+    bool demands_ems = false; // extended master secret (RFC 7627) below TLS 1.3
 };
 
 struct TlsSettings {

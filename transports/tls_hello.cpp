@@ -102,6 +102,18 @@ std::optional<Closed> judge_alpn(SSL& session, const std::optional<std::string>&
     return std::nullopt;
 }
 
+/// Below TLS 1.3 a peer that does not offer it would get a master secret that is not bound to this handshake.
+std::optional<Closed> judge_ems(SSL& session, const CompiledPolicy& policy, const TlsSettings& settings)
+{
+    const auto listed = extension(session, TLSEXT_TYPE_supported_versions);
+    const bool tls13 = !settings.datagrams && policy.highest == kTls13 && listed &&
+                       std::ranges::count(numbers(*listed, 1), kTls13) > 0;
+    if (!settings.policy.demands_ems || tls13 || extension(session, TLSEXT_TYPE_extended_master_secret)) {
+        return std::nullopt;
+    }
+    return Closed{CloseReason::no_extended_master_secret, "the peer offers no extended master secret"};
+}
+
 } // namespace
 
 HelloJudgement judge_hello(ssl_st& session, const CompiledPolicy& policy, const TlsSettings& settings)
@@ -123,6 +135,9 @@ HelloJudgement judge_hello(ssl_st& session, const CompiledPolicy& policy, const 
         judgement.overlap.signatures = meet(numbers(*signatures, 2), policy.signature_codes);
     }
     judgement.refusal = judge_alpn(session, settings.alpn);
+    if (!judgement.refusal) {
+        judgement.refusal = judge_ems(session, policy, settings);
+    }
     return judgement;
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include "transports/tls_openssl.hpp"
 
@@ -295,6 +296,11 @@ bool signs_tls13(const KeyKind& key, const TlsPolicy& policy)
 bool signs_tls12(const KeyKind& key, const TlsPolicy& policy)
 {
     const bool rsa = key.kind == Kind::rsa || key.kind == Kind::rsa_pss;
+    // OpenSSL 3.0 finds suites for these in TLS 1.2 only.
+    const bool streams_only = key.kind == Kind::rsa_pss || key.kind == Kind::ed25519 || key.kind == Kind::ed448;
+    if (streams_only && std::ranges::count(policy.versions, "DTLS1.2") > 0) {
+        return false;
+    }
     const bool suite_fits = std::ranges::any_of(policy.suites, [&](const std::string& iana) {
         const Suite* const suite = find_suite(iana);
         return suite != nullptr && !suite->tls13 && suite->authentication == (rsa ? NID_auth_rsa : NID_auth_ecdsa);
@@ -337,6 +343,75 @@ std::optional<std::string> why_unusable_key(evp_pkey_st& key, const TlsPolicy& p
         return std::nullopt;
     }
     return "its key (" + kind.text + ") fits none of the suites and signatures offered";
+}
+
+namespace {
+
+/// The hash at the end of an IANA name; RFC 8410 has none of its own.
+std::string_view hash_word(int digest)
+{
+    switch (digest) { // int codes of the library
+    case NID_sha1:
+        return "sha1";
+    case NID_sha256:
+        return "sha256";
+    case NID_sha384:
+        return "sha384";
+    case NID_sha512:
+        return "sha512";
+    default:
+        return "";
+    }
+}
+
+/// TLS 1.2 binds no curve to a hash, and the certificates of most authorities do not either: the curve is asked apart.
+bool describes(const Signature& scheme, int digest, int key)
+{
+    const std::string_view hash = hash_word(digest);
+    const bool hashed = !hash.empty() && scheme.iana.ends_with(hash);
+    switch (key) { // int codes of the library
+    case EVP_PKEY_RSA:
+        return hashed && scheme.iana.starts_with("rsa_pkcs1");
+    case EVP_PKEY_RSA_PSS:
+        return hashed && scheme.iana.starts_with("rsa_pss");
+    case EVP_PKEY_EC:
+        return hashed && scheme.kind == Kind::ec;
+    case EVP_PKEY_ED25519:
+        return scheme.kind == Kind::ed25519;
+    case EVP_PKEY_ED448:
+        return scheme.kind == Kind::ed448;
+    default:
+        return false;
+    }
+}
+
+} // namespace
+
+std::optional<std::string> why_unoffered_signature(x509_st& certificate, const std::vector<std::string>& signatures)
+{
+    int digest = NID_undef;
+    int key = NID_undef;
+    const bool known = X509_get_signature_info(&certificate, &digest, &key, nullptr, nullptr) == 1;
+    const bool offered = known && std::ranges::any_of(signatures, [&](const std::string& iana) {
+                             const Signature* const scheme = find_named(kSignatures, iana);
+                             return scheme != nullptr && describes(*scheme, digest, key);
+                         });
+    if (offered) {
+        return std::nullopt;
+    }
+    const char* const name = OBJ_nid2ln(X509_get_signature_nid(&certificate));
+    return std::string{"it is signed with "} + (name != nullptr ? name : "an unknown algorithm") +
+           ", which is not offered";
+}
+
+std::optional<std::string> why_unoffered_curve(evp_pkey_st& key, const std::vector<std::string>& signatures)
+{
+    const KeyKind kind = kind_of(key);
+    const bool offered = kind.kind != Kind::ec || std::ranges::any_of(signatures, [&](const std::string& iana) {
+                             const Signature* const scheme = find_named(kSignatures, iana);
+                             return scheme != nullptr && scheme->kind == Kind::ec && scheme->curve == kind.curve;
+                         });
+    return offered ? std::nullopt : std::optional{kind.text + " key, on a curve that is not offered"};
 }
 
 } // namespace transports

@@ -12,6 +12,7 @@
 #include "transports/tls_context.hpp"
 
 struct evp_pkey_st;
+struct x509_st;
 
 namespace transports {
 
@@ -40,5 +41,12 @@ struct CompiledPolicy {
 
 /// Whether a handshake under `policy` can be signed with `key`; otherwise what kind of key it is ("ECDSA P-521").
 [[nodiscard]] std::optional<std::string> why_unusable_key(evp_pkey_st& key, const TlsPolicy& policy);
+
+/// Whether `certificate` is signed with a scheme of `signatures` (IANA names); otherwise with what it is signed.
+[[nodiscard]] std::optional<std::string> why_unoffered_signature(x509_st& certificate,
+                                                                 const std::vector<std::string>& signatures);
+/// Whether `key`, when it is one on an elliptic curve, is on that of a scheme of `signatures`; otherwise its curve.
+[[nodiscard]] std::optional<std::string> why_unoffered_curve(evp_pkey_st& key,
+                                                             const std::vector<std::string>& signatures);
 
 } // namespace transports

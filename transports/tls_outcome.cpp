@@ -38,6 +38,10 @@ std::optional<Closed> conclude(ssl_st& session, EngineNotes& notes)
     if (agreed != wanted.value_or("")) {
         return Closed{wanted ? CloseReason::no_alpn : CloseReason::unexpected_alpn, "agreed on '" + agreed + "'"};
     }
+    if (notes.context.settings.policy.demands_ems && SSL_version(&session) != TLS1_3_VERSION &&
+        SSL_get_extms_support(&session) != 1) {
+        return Closed{CloseReason::no_extended_master_secret, "the peer has no extended master secret"};
+    }
     PeerIdentity& peer = notes.peer;
     const auto& clock = notes.context.rules.clock;
     if (peer.provisional && clock->is_known()) { // it became so while we shook hands

@@ -47,6 +47,8 @@ constexpr std::array<std::pair<int, std::string_view>, 34> kAlerts{{
     {120, "no_application_protocol"},
 }};
 
+constexpr int kLastAlert = 255;
+
 CloseReason reason_of_no_cipher(const HelloOverlap& overlap)
 {
     if (overlap.suites && !overlap.groups) {
@@ -134,7 +136,8 @@ Closed explain(const LibraryErrors& errors, const Seen& seen)
         return {CloseReason::protocol_error, errors.text};
     }
     const int reason = *errors.ssl_reason;
-    if (reason >= SSL_AD_REASON_OFFSET) {
+    // Above the alerts are the reasons that all of the library's parts share.
+    if (reason >= SSL_AD_REASON_OFFSET && reason <= SSL_AD_REASON_OFFSET + kLastAlert) {
         const int alert = reason - SSL_AD_REASON_OFFSET;
         return {reason_of_alert(alert, seen.unanswered), "alert " + alert_name(alert)};
     }

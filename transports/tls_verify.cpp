@@ -7,6 +7,7 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include "transports/tls_names.hpp"
 #include "transports/tls_openssl.hpp"
 
 namespace transports {
@@ -165,6 +166,9 @@ Closed refusal_of_library(X509_STORE_CTX& store, TlsRole role)
         return {CloseReason::certificate_invalid, X509_verify_cert_error_string(error)};
     }
     const bool leaf = X509_STORE_CTX_get_error_depth(&store) == 0;
+    if (X509_get0_pubkey(current) == nullptr) { // for which the library has no word but "too weak"
+        return refuse(CloseReason::certificate_invalid, *current, "its key cannot be read");
+    }
     const CloseReason reason =
         error == X509_V_ERR_INVALID_PURPOSE ? reason_of_purpose(*current, role) : reason_of(error, leaf);
     return refuse(reason, *current, X509_verify_cert_error_string(error) + detail_of(reason, *current));
@@ -178,7 +182,21 @@ bool has_explicit_curve(EVP_PKEY& key)
            is_explicit != 0;
 }
 
-std::optional<Closed> judge_keys(X509_STORE_CTX& store, std::uint16_t min_rsa_bits)
+/// OpenSSL looks at no more than the handshake's own signature (RFC 8446 section 4.2.3 speaks of the chain as well).
+std::optional<Closed> judge_signature(X509& certificate, X509& issuer, const std::vector<std::string>& offered)
+{
+    if (auto why = why_unoffered_signature(certificate, offered)) {
+        return refuse(CloseReason::weak_signature, certificate, *why);
+    }
+    for (X509* const signer : {&certificate, &issuer}) {
+        if (auto why = why_unoffered_curve(*X509_get0_pubkey(signer), offered)) {
+            return refuse(CloseReason::weak_key, *signer, *why);
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<Closed> judge_keys(X509_STORE_CTX& store, const VerifyRules& rules)
 {
     const STACK_OF(X509)* const chain = X509_STORE_CTX_get0_chain(&store);
     const int count = sk_X509_num(chain);
@@ -192,8 +210,12 @@ std::optional<Closed> judge_keys(X509_STORE_CTX& store, std::uint16_t min_rsa_bi
         if (anchor) {
             continue; // judged when it was loaded, and by OpenSSL's security level
         }
-        if (auto why = why_weak(*key, min_rsa_bits)) {
+        if (auto why = why_weak(*key, rules.min_rsa_bits)) {
             return refuse(CloseReason::weak_key, *certificate, *why);
+        }
+        X509* const issuer = sk_X509_value(chain, std::min(depth + 1, count - 1)); // itself when it is alone
+        if (auto refusal = judge_signature(*certificate, *issuer, rules.signatures)) {
+            return refusal;
         }
     }
     return std::nullopt;
@@ -261,7 +283,7 @@ Verdict judge(X509_STORE_CTX& store, const VerifyRules& rules, const Reference& 
     if (const auto why = why_not_anchor(anchor)) {
         return {refuse(CloseReason::invalid_ca, anchor, *why), {}};
     }
-    if (auto refusal = judge_keys(store, rules.min_rsa_bits)) {
+    if (auto refusal = judge_keys(store, rules)) {
         return {std::move(refusal), {}};
     }
     if (auto refusal = judge_leaf(leaf, peer)) {

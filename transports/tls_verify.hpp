@@ -29,7 +29,8 @@ struct VerifyRules {
     std::shared_ptr<CertificateClock> clock; // null = the system's
     bool wildcards = false;
     std::uint16_t min_rsa_bits = 2048;
-    std::vector<AllowEntry> allow; // of a server; empty = any of the CA
+    std::vector<AllowEntry> allow;       // of a server; empty = any of the CA
+    std::vector<std::string> signatures; // IANA names: what certificates may be signed with, and on which curves
 };
 
 struct Verdict {

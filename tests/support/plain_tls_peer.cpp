@@ -111,6 +111,9 @@ PlainTlsPeer::PlainTlsPeer(const PlainSettings& settings) : state_{std::make_uni
     state_->settings = settings;
     state_->context.reset(SSL_CTX_new(TLS_method()));
     apply(*state_->context, state_->settings);
+    if (!settings.master_secret_extended) {
+        SSL_CTX_set_options(state_->context.get(), SSL_OP_NO_EXTENDED_MASTER_SECRET);
+    }
     show(*state_->context, state_->settings);
     state_->session.reset(SSL_new(state_->context.get()));
     SSL* const session = state_->session.get();

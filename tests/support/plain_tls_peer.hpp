@@ -22,7 +22,8 @@ struct PlainSettings {
     std::vector<std::string> protocols; // ALPN: offered by a client, accepted by a server, which else ignores the offer
     const Identity* identity = nullptr;
     std::vector<const Identity*> chain;
-    bool asks_certificate = false; // server: and takes any
+    bool master_secret_extended = true; // RFC 7627: offered, and agreed to
+    bool asks_certificate = false;      // server: and takes any
 };
 
 class PlainTlsPeer {
