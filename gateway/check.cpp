@@ -55,7 +55,14 @@ std::string upstream_text(const Upstream& upstream)
         return "mirror of " + mirror->address.text();
     }
     const auto& clock = std::get<ClockUpstream>(upstream);
-    return fmt::format("clock, stratum {}{}", clock.stratum, clock.free_running ? ", free-running" : "");
+    auto text = fmt::format("clock, stratum {}{}", clock.stratum, clock.free_running ? ", free-running" : "");
+    const ClockUpstream right;
+    if (clock.offset != right.offset || clock.leap != right.leap || clock.root_dispersion != right.root_dispersion) {
+        text += fmt::format(
+            ", offset {}{}, leap {}, root-dispersion {}", clock.offset < milliseconds::zero() ? "-" : "",
+            duration_text(std::chrono::abs(clock.offset)), clock.leap, duration_text(clock.root_dispersion));
+    }
+    return text;
 }
 
 std::string path_text(const std::optional<std::filesystem::path>& path, const char* absent)
@@ -161,6 +168,9 @@ Json tunnel_json(const Tunnel& tunnel)
     } else {
         result["upstream"] = tunnel.upstream ? upstream_text(*tunnel.upstream) : "";
         result["upstream-unprotected"] = tunnel.upstream_unprotected;
+    }
+    if (tunnel.faults) {
+        result["faults"] = tunnel.faults->texts();
     }
     result["timing"] = timing_json(tunnel.timing);
     if (tunnel.stdio) {
@@ -299,6 +309,9 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
     line(out, "claim", tunnel.claim);
     line(out, "listen", tunnel.stdio ? "stdio" : fmt::format("{}", fmt::join(texts(tunnel.listen), ", ")));
     print_peers(tunnel, out);
+    if (tunnel.faults) {
+        line(out, "faults", fmt::format("{}", fmt::join(tunnel.faults->texts(), ", ")));
+    }
     if (tunnel.channel == ChannelKind::dtls) {
         line(out, "mtu", std::to_string(tunnel.mtu));
     }

@@ -95,4 +95,12 @@ std::optional<ChannelKind> choose_channel(const Profile& profile, const Blocks& 
     return chosen == profile.order.end() ? std::nullopt : std::optional{*chosen};
 }
 
+std::string no_choice(const Profile& profile, const Blocks& blocks)
+{
+    const auto* const block = blocks.nts ? "nts" : blocks.ssh ? "ssh" : blocks.mac ? "mac" : "tls";
+    return fmt::format("{}profile {} chooses among {}, and the block {}: is good for none of them (expected channel: "
+                       "with a name, or other blocks)",
+                       demanded_by(profile.claim.requirement), profile.name, names_of(profile.order), block);
+}
+
 } // namespace gateway

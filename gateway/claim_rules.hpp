@@ -35,6 +35,9 @@ struct Blocks {
 /// The first in the profile's order of what the blocks leave possible; mac: counts only where it stands alone.
 [[nodiscard]] std::optional<ChannelKind> choose_channel(const Profile& profile, const Blocks& blocks);
 
+/// Why choose_channel found nothing for a tunnel that has blocks.
+[[nodiscard]] std::string no_choice(const Profile& profile, const Blocks& blocks);
+
 /// "REQUIREMENT: ", or nothing where no document demands it; begins the refusal of what a profile does not offer.
 [[nodiscard]] std::string demanded_by(const std::string& requirement);
 

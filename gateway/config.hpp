@@ -90,6 +90,9 @@ struct DaemonUpstream {
 struct ClockUpstream {
     std::uint8_t stratum = 10;
     bool free_running = false;
+    milliseconds offset{}; // profile lab: how far what is told is ahead of the clock
+    std::uint8_t leap = 0; // profile lab
+    milliseconds root_dispersion{10};
 };
 /// The system clock, as long as the daemon that disciplines it agrees.
 struct MirrorUpstream {
@@ -97,6 +100,16 @@ struct MirrorUpstream {
     milliseconds max_offset{1};
 };
 using Upstream = std::variant<DaemonUpstream, ClockUpstream, MirrorUpstream>;
+
+/// `faults:` of a server tunnel, under profile lab only: what a device's NTP client is tested against.
+struct LabFaults {
+    milliseconds delay{};                                 // answers leave that much later, and no hold says so
+    std::optional<ntp_shim::DigestKind> mac_digest;       // replies are sealed with it instead of the key's own
+    bool wrong_origin = false;                            // replies do not say what they answer
+    bool unsolicited = false;                             // beside each reply, another one that nobody asked for
+    std::optional<SocketAddress> broadcast;               // where a packet of mode 5 is sent every second
+    [[nodiscard]] std::vector<std::string> texts() const; // for `check` and the records: "delay 400ms"
+};
 
 /// What `check` and the log may show of a loaded key.
 struct KeySummary {
@@ -145,7 +158,8 @@ struct Tunnel {
     std::uint16_t source_port = 0;        // channels mac and nts, client role; 0 = random for each request
     bool forward_kod = false;
     bool forward_unsynchronised = false;
-    std::string claim; // what carries the claim, as printed by `check`
+    std::optional<LabFaults> faults; // server role, profile lab
+    std::string claim;               // what carries the claim, as printed by `check`
 };
 
 enum class LogLevel : std::uint8_t { error, warn, info, debug };

@@ -41,8 +41,13 @@ bool needs_other(const YamlNode& block, const TlsPolicy& own, const TlsPolicy& o
 
 } // namespace
 
-std::optional<ChannelKind> choose_channel(const Value& tls, Framing framing, const Profile& profile)
+Blocks possible_blocks(Section& tunnel, Framing framing, const Profile& profile)
 {
+    const auto tls = tunnel.find("tls");
+    Blocks blocks{false, false, tunnel.has("ssh"), tunnel.has("mac"), tunnel.has("nts")};
+    if (!tunnel.has("tls") || blocks.nts) {
+        return blocks; // beside nts: it belongs to the key establishment
+    }
     const auto fits = [&](bool datagrams) {
         if (datagrams && framing == Framing::raw) {
             return false;
@@ -51,10 +56,9 @@ std::optional<ChannelKind> choose_channel(const Value& tls, Framing framing, con
         const auto& other = datagrams ? profile.tls : profile.dtls;
         return tls.node == nullptr || !needs_other(*tls.node, own, other);
     };
-    Blocks blocks;
     blocks.tls_fits = fits(false);
     blocks.dtls_fits = fits(true);
-    return choose_channel(profile, blocks);
+    return blocks;
 }
 
 void read_dtls(const Value& block, const LoadContext& context, TunnelDraft& draft)

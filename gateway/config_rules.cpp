@@ -210,6 +210,9 @@ void refuse_claim(TunnelDraft& draft, const Profile& profile, Report& report)
 
 void set_claim(TunnelDraft& draft, const RuleContext& context)
 {
+    if (!draft.has_channel) {
+        return; // told by now
+    }
     const auto channel = draft.tunnel.channel;
     const bool is_sealed = draft.tunnel.mac && channel != ChannelKind::mac;
     auto verdict = judge_claim(context.profile, {channel, is_sealed, context.fips});

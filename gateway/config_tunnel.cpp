@@ -68,11 +68,12 @@ public:
         read_channel();
         read_listen();
         read_client_side();
-        read_server_side();
+        read_upstream(section_, context_, draft_);
         read_timing(section_.find("timing"), report_, draft_);
         tunnel.limits = context_.limits;
         read_limits(section_.find("limits"), report_, &context_.limits, tunnel.limits);
         read_blocks();
+        read_faults(section_.find("faults"), context_, draft_);
         section_.finish();
         draft_.sound = report_.errors() == errors_before_;
         return std::move(draft_);
@@ -126,6 +127,7 @@ private:
             read == ChannelKind::nts) {
             draft_.tunnel.channel = *read;
         }
+        draft_.has_channel = read.has_value();
         const auto taken = draft_.tunnel.channel;
         other_channel_ = read != ChannelKind::tls && read != ChannelKind::dtls;
         if (taken != ChannelKind::tls && draft_.tunnel.framing == Framing::raw) {
@@ -138,33 +140,18 @@ private:
 
     void choose()
     {
-        const auto& order = context_.profile.order;
-        const bool has_tls = section_.has("tls");
-        const bool has_nts = section_.has("nts");
-        const bool only_mac = section_.has("mac") && !has_tls && !section_.has("ssh") && !has_nts;
-        const auto by_tls = choose_channel(section_.find("tls"), draft_.tunnel.framing, context_.profile);
-        const auto tls_channel = by_tls.value_or(ChannelKind::tls);
-        const auto chosen = std::find_if(order.begin(), order.end(), [&](ChannelKind candidate) {
-            return (candidate == ChannelKind::nts && has_nts) ||
-                   (has_tls && !has_nts && by_tls.has_value() && candidate == tls_channel) ||
-                   (candidate == ChannelKind::ssh && section_.has("ssh")) ||
-                   (candidate == ChannelKind::mac && only_mac);
-        });
-        other_channel_ = !has_tls;
-        if (chosen != order.end()) {
+        const auto& profile = context_.profile;
+        const auto blocks = possible_blocks(section_, draft_.tunnel.framing, profile);
+        const auto chosen = choose_channel(profile, blocks);
+        other_channel_ = !section_.has("tls");
+        if (chosen) {
             draft_.tunnel.channel = *chosen;
             draft_.tunnel.channel_chosen = true;
+            draft_.has_channel = true;
             other_channel_ = *chosen == ChannelKind::ssh || *chosen == ChannelKind::mac;
-            return;
-        }
-        if (has_tls || section_.has("ssh") || has_nts || only_mac) {
-            report_.error(draft_.place, fmt::format("profile {} has no channel for the block {}: that is in this "
-                                                    "version",
-                                                    context_.profile.name,
-                                                    has_nts    ? "nts"
-                                                    : has_tls  ? "tls"
-                                                    : only_mac ? "mac"
-                                                               : "ssh"));
+        } else if (section_.has("tls") || blocks.ssh || blocks.mac || blocks.nts) {
+            report_.error(draft_.place, no_choice(profile, blocks));
+            no_choice_ = true;
         } else {
             missing("channel", "tls, dtls, ssh, mac or nts, or a block tls:, ssh:, nts: or mac: for the profile to "
                                "choose by");
@@ -282,95 +269,16 @@ private:
         }
     }
 
-    void read_server_side()
-    {
-        if (is(Role::client)) {
-            refuse_other_role(section_, "upstream", Role::server, report_);
-            refuse_other_role(section_, "upstream-unprotected", Role::server, report_);
-            return;
-        }
-        constexpr std::string_view kForm = "the NTP daemon's ADDRESS:PORT, or clock";
-        const auto upstream = section_.find("upstream");
-        draft_.upstream_place = section_.place("upstream");
-        const bool may_be_absent = is_nts() && !section_.has("listen");
-        if (is(Role::server) && !section_.has("upstream") && !may_be_absent) {
-            missing("upstream", kForm);
-        }
-        if (upstream && upstream.node->kind == YamlNode::Kind::map) {
-            read_upstream_map(upstream);
-        } else if (const auto text = read_text(upstream, report_, kForm)) {
-            read_upstream_text(*text, upstream);
-        }
-        section_.flag("upstream-unprotected", draft_.tunnel.upstream_unprotected);
-        if (draft_.tunnel.upstream_unprotected && !context_.profile.upstream_unprotected) {
-            report_.error(section_.place("upstream-unprotected"),
-                          fmt::format("{}is not allowed by profile {} (expected false)",
-                                      demanded_by(context_.profile.demands.upstream), context_.profile.name));
-        }
-    }
-
-    void read_upstream_text(const std::string& text, const Value& upstream)
-    {
-        if (text == "clock") {
-            draft_.tunnel.upstream = ClockUpstream{};
-            return;
-        }
-        const auto parsed = parse_socket_address(text);
-        if (const auto* refused = std::get_if<Refused>(&parsed)) {
-            report_.error(upstream.place(), shown(text) + " " + refused->why);
-            return;
-        }
-        const auto& address = std::get<SocketAddress>(parsed);
-        if (address.port() == 0 || address.is_any()) {
-            report_.error(upstream.place(), shown(text) + " can not be asked (expected one address and a port)");
-            return;
-        }
-        draft_.tunnel.upstream = DaemonUpstream{address};
-    }
-
-    void read_upstream_map(const Value& upstream)
-    {
-        Section forms{upstream, report_};
-        const auto clock = forms.find("clock");
-        const auto mirror = forms.find("mirror");
-        if (clock) {
-            Section keys{clock, report_};
-            ClockUpstream settings;
-            keys.number("stratum", {1, 15}, settings.stratum);
-            keys.flag("free-running", settings.free_running);
-            if (const auto offset = keys.find("offset")) {
-                report_.error(offset.place(), "belongs to profile lab, and is not in this version");
-            }
-            keys.finish();
-            draft_.tunnel.upstream = settings;
-        } else if (mirror) {
-            read_mirror(forms, mirror);
-        } else if (!forms.has("mirror") && !forms.has("clock")) {
-            report_.error(upstream.place(), "names no upstream (expected {clock: {...}} or {mirror: ADDRESS:PORT})");
-        }
-        forms.finish();
-    }
-
-    void read_mirror(Section& forms, const Value& mirror)
-    {
-        constexpr std::string_view kForm = "ADDRESS:PORT of the NTP daemon on this host";
-        const auto text = read_text(mirror, report_, kForm);
-        MirrorUpstream settings;
-        forms.duration("mirror-max-offset", {milliseconds{1}, milliseconds{1000}}, settings.max_offset);
-        const auto parsed = parse_socket_address(text.value_or("0.0.0.0:0"));
-        const auto* address = std::get_if<SocketAddress>(&parsed);
-        if (text && (address == nullptr || address->port() == 0 || address->is_any())) {
-            report_.error(mirror.place(), fmt::format("{} can not be asked (expected {})", shown(*text), kForm));
-        } else if (text) {
-            settings.address = *address;
-            draft_.tunnel.upstream = settings;
-        }
-    }
-
     [[nodiscard]] bool is_nts() const noexcept { return draft_.tunnel.channel == ChannelKind::nts; }
 
     void read_blocks()
     {
+        if (no_choice_) {
+            for (const auto* key : {"tls", "dtls", "ssh", "mac", "nts"}) {
+                (void)section_.find(key); // what they would have to hold depends on the channel
+            }
+            return;
+        }
         if (is_nts()) {
             read_nts_blocks(section_, context_, draft_);
             return;
@@ -412,6 +320,7 @@ private:
     Section section_;
     TunnelDraft draft_;
     bool other_channel_ = false; // not tls, or not known to be
+    bool no_choice_ = false;     // there are blocks, and the profile has no channel for them
 };
 
 } // namespace

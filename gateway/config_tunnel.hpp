@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include "gateway/claim_rules.hpp"
 #include "gateway/config.hpp"
 #include "gateway/config_reader.hpp"
 #include "gateway/profile.hpp"
@@ -29,6 +30,7 @@ struct TunnelDraft {
     Tunnel tunnel;
     bool sound = false; // no error so far: its TLS context may be tried
     bool has_role = false;
+    bool has_channel = false; // written, or chosen by the profile
     Place place;
     Place name_place;
     Place upstream_place;
@@ -47,9 +49,16 @@ void read_tls(const Value& block, const LoadContext& context, TunnelDraft& draft
 /// `last-good-time` of the `tls:` block, and the clock of certificate-time: bootstrap where that is `chosen`.
 void read_bootstrap(Section& section, bool chosen, const LoadContext& context, TunnelDraft& draft);
 
-/// What a tunnel without `channel` gets: the first in the profile's order that its `tls:` block could be, and that its
-/// framing and the versions and suites it names leave possible.
-[[nodiscard]] std::optional<ChannelKind> choose_channel(const Value& tls, Framing framing, const Profile& profile);
+/// What the blocks of a tunnel without `channel` leave possible: its `tls:` block is good for tls and dtls as far as
+/// its framing and the versions and suites it names let it.
+[[nodiscard]] Blocks possible_blocks(Section& tunnel, Framing framing, const Profile& profile);
+
+/// `upstream` and `upstream-unprotected`; `draft` knows its role and channel.
+void read_upstream(Section& tunnel, const LoadContext& context, TunnelDraft& draft);
+/// The map of `clock:`.
+void read_clock(const Value& block, const LoadContext& context, TunnelDraft& draft);
+/// The `faults:` block; `draft` has its mac: block and its timing.
+void read_faults(const Value& block, const LoadContext& context, TunnelDraft& draft);
 
 /// The `dtls:` block; `draft` knows its channel.
 void read_dtls(const Value& block, const LoadContext& context, TunnelDraft& draft);

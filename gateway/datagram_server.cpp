@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/accounting.hpp"
+#include "gateway/lab_faults.hpp"
 #include "gateway/policies.hpp"
 #include "transports/address.hpp"
 
@@ -49,7 +50,7 @@ std::optional<std::string> DatagramServer::bind()
     if (!tunnel_.upstream) {
         return std::nullopt; // key establishment only
     }
-    auto upstream = make_upstream(services_, *tunnel_.upstream, *this);
+    auto upstream = make_tunnel_upstream(services_, tunnel_, *this);
     if (auto* error = std::get_if<std::string>(&upstream)) {
         return "tunnel " + tunnel_.name + ": upstream: " + *error;
     }
@@ -107,6 +108,9 @@ void DatagramServer::on_answer(std::span<const std::byte> packet, transports::In
     const auto verdict = shim_.on_upstream_datagram(packet, shim_instant(arrival), shim_now());
     if (const auto* reply = std::get_if<ntp_shim::Deliver>(&verdict)) {
         front_.deliver(reply->client, reply->packet);
+        if (const auto extra = sealing_->unsolicited(); !extra.empty()) {
+            (void)front_.tell(reply->client, extra); // profile lab: nobody waits for it
+        }
     } else if (const auto* drop = std::get_if<ntp_shim::Drop>(&verdict);
                drop != nullptr && drop->reason == DropReason::kiss_of_death && !told_of_kiss_) {
         told_of_kiss_ = true;

@@ -6,6 +6,7 @@
 #include "gateway/client_head.hpp"
 #include "gateway/datagram_client.hpp"
 #include "gateway/datagram_server.hpp"
+#include "gateway/lab_faults.hpp"
 #include "gateway/mac_sealing.hpp"
 #include "gateway/nts_sealing.hpp"
 #include "gateway/server_head.hpp"
@@ -79,6 +80,9 @@ std::variant<std::unique_ptr<ServerRole>, Problems> make_server_role(Services se
         sealing = part(make_mac_server_sealing(services, tunnel), problems);
     } else if (tunnel.nts) {
         sealing = part(make_nts_server_sealing(services, tunnel), problems);
+    }
+    if (problems.empty()) {
+        sealing = with_faults(tunnel, std::move(sealing));
     }
     if (problems.empty() && is_on_datagrams(tunnel)) {
         return std::make_unique<DatagramServer>(services, tunnel, std::move(sealing));

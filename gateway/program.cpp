@@ -11,6 +11,7 @@
 #include "gateway/confinement.hpp"
 #include "gateway/datagram_client.hpp"
 #include "gateway/heads.hpp"
+#include "gateway/lab_faults.hpp"
 #include "gateway/notify.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
@@ -57,11 +58,19 @@ AuditRecord record_of(AuditEvent event, bool success = true)
 
 ordered_json tunnel_json(const Tunnel& tunnel, const std::vector<std::string>& addresses)
 {
-    return {{"name", tunnel.name},
-            {"role", name(tunnel.role)},
-            {"channel", name(tunnel.channel)},
-            {"claim", tunnel.claim},
-            {"listen", addresses}};
+    ordered_json result = {{"name", tunnel.name},
+                           {"role", name(tunnel.role)},
+                           {"channel", name(tunnel.channel)},
+                           {"claim", tunnel.claim},
+                           {"listen", addresses}};
+    if (const auto* clock = tunnel.upstream ? std::get_if<ClockUpstream>(&*tunnel.upstream) : nullptr;
+        clock != nullptr && clock->offset != milliseconds::zero()) {
+        result["clock-offset"] = std::chrono::duration<double>(clock->offset).count();
+    }
+    if (tunnel.faults) {
+        result["faults"] = tunnel.faults->texts();
+    }
+    return result;
 }
 
 } // namespace
@@ -135,6 +144,11 @@ std::optional<int> Program::open_tunnel(const Tunnel& tunnel)
         servers_.push_back(std::move(std::get<std::unique_ptr<ServerRole>>(made)));
         error = servers_.back()->bind();
         own_.add(tunnel, servers_.back()->addresses());
+        if (auto broadcast = make_broadcast(services_, tunnel); std::holds_alternative<std::string>(broadcast)) {
+            error = error ? error : std::get<std::string>(std::move(broadcast));
+        } else if (std::get<std::unique_ptr<LabBroadcast>>(broadcast)) {
+            broadcasts_.push_back(std::get<std::unique_ptr<LabBroadcast>>(std::move(broadcast)));
+        }
     }
     for (const auto& problem : problems) {
         log_.error(fmt::format("tunnel {}: {}.{}: {}", tunnel.name, problem.block, problem.setting, problem.text));
@@ -170,6 +184,7 @@ int Program::run()
     loop_.run();
 
     const ordered_json counted = counters();
+    broadcasts_.clear();
     clients_.clear(); // their last records, of keys destroyed, come before the one that ends all
     servers_.clear();
     audit_.write_folded(transports::read_boot(), true);
@@ -208,6 +223,10 @@ void Program::announce_ready()
     for (const auto& tunnel : tunnels) {
         log_.info(fmt::format("tunnel {}: {} role on {}", tunnel["name"].get<std::string>(),
                               tunnel["role"].get<std::string>(), tunnel["listen"].dump()));
+        if (tunnel.contains("faults") || tunnel.contains("clock-offset")) {
+            log_.warn(
+                fmt::format("tunnel {}: deliberately wrong: {}", tunnel["name"].get<std::string>(), tunnel.dump()));
+        }
     }
     notify_service_manager("READY=1");
 }

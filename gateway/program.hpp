@@ -8,6 +8,7 @@
 
 #include "gateway/client_front.hpp"
 #include "gateway/config.hpp"
+#include "gateway/lab_faults.hpp"
 #include "gateway/roles.hpp"
 #include "gateway/services.hpp"
 #include "transports/clock_steps.hpp"
@@ -56,6 +57,7 @@ private:
     Services services_;
     std::vector<std::unique_ptr<ClientFront>> clients_;
     std::vector<std::unique_ptr<ServerRole>> servers_;
+    std::vector<std::unique_ptr<LabBroadcast>> broadcasts_;
     std::vector<std::unique_ptr<transports::Signal>> signals_;
     transports::TurnEnd ready_check_;
     transports::Timer ready_deadline_;

@@ -2,8 +2,11 @@
 // carrier; mac and nts each make their own.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -65,6 +68,8 @@ public:
     [[nodiscard]] virtual std::vector<std::string> addresses() const { return {}; } // as bound
     virtual void drain() {}
     virtual void count(nlohmann::ordered_json& /*counters*/) const {}
+    /// Profile lab: what goes out beside the reply sealed last, though nobody asked for it; empty = nothing.
+    [[nodiscard]] virtual std::span<const std::byte> unsolicited() const noexcept { return {}; }
 };
 
 } // namespace gateway

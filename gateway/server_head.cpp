@@ -6,8 +6,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "gateway/lab_faults.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/printable.hpp"
+#include "ntp-shim/frame.hpp"
 
 namespace gateway {
 
@@ -42,7 +44,7 @@ void ServerHead::reload()
 
 std::optional<std::string> ServerHead::bind()
 {
-    auto upstream = make_upstream(services_, *tunnel_.upstream, *this);
+    auto upstream = make_tunnel_upstream(services_, tunnel_, *this);
     if (auto* error = std::get_if<std::string>(&upstream)) {
         return "tunnel " + tunnel_.name + ": upstream: " + *error;
     }
@@ -132,8 +134,29 @@ void ServerHead::on_answer(std::span<const std::byte> packet, transports::Instan
     const auto verdict = shim_.on_upstream_datagram(packet, shim_instant(arrival), shim_now());
     if (const auto* reply = std::get_if<ntp_shim::ToChannel>(&verdict)) {
         send_reply(*reply);
+        send_unsolicited(*reply);
     }
     turn_end_.request();
+}
+
+void ServerHead::send_unsolicited(const ntp_shim::ToChannel& reply)
+{
+    const auto packet = sealing_ ? sealing_->unsolicited() : std::span<const std::byte>{};
+    const auto peer = peers_.find(reply.channel);
+    if (packet.empty() || peer == peers_.end()) {
+        return;
+    }
+    ntp_shim::FrameBuffer buffer{};
+    auto message = packet;
+    if (tunnel_.framing == Framing::v1) {
+        const auto decoded = ntp_shim::decode_frame(reply.message);
+        auto frame =
+            std::get_if<ntp_shim::Frame>(&decoded) != nullptr ? std::get<ntp_shim::Frame>(decoded) : ntp_shim::Frame{};
+        frame.id = ~frame.id; // open nowhere
+        frame.packet = packet;
+        message = ntp_shim::encode_frame(frame, buffer);
+    }
+    (void)peer->second.channel->send(message); // nobody waits for it
 }
 
 void ServerHead::send_reply(const ntp_shim::ToChannel& reply)

@@ -67,6 +67,7 @@ private:
 
     void take_request(transports::Channel& from, std::span<const std::byte> message, transports::Instant arrival);
     void send_reply(const ntp_shim::ToChannel& reply);
+    void send_unsolicited(const ntp_shim::ToChannel& reply); // profile lab
     void send_reply(transports::Channel& channel, std::span<const std::byte> message);
     void send_pong(transports::Channel& channel, std::span<const std::byte> message);
     void say_goodbye(Peer& peer, transports::Nanoseconds now);

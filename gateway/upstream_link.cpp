@@ -59,9 +59,12 @@ private:
 
 class ClockLink final : public UpstreamLink {
 public:
-    ClockLink(const ClockUpstream& clock, UpstreamOwner& owner) : free_running_{clock.free_running}, owner_{owner}
+    ClockLink(const ClockUpstream& clock, UpstreamOwner& owner)
+        : free_running_{clock.free_running}, offset_{clock.offset}, owner_{owner}
     {
         header_.stratum = clock.stratum;
+        header_.leap = clock.leap;
+        header_.root_dispersion = clock.root_dispersion;
     }
 
     std::optional<ntp_shim::DropReason> ask(std::span<const std::byte> packet) override
@@ -73,14 +76,15 @@ public:
             return ntp_shim::DropReason::upstream_unsynchronised;
         }
         const transports::ClockReading received = transports::read_clocks();
-        const auto reply = ntp_shim::clock_reply(packet, header_, ntp_shim::ntp_timestamp(received.wall),
-                                                 ntp_shim::ntp_timestamp(transports::read_wall()));
+        const auto reply = ntp_shim::clock_reply(packet, header_, ntp_shim::ntp_timestamp(received.wall + offset_),
+                                                 ntp_shim::ntp_timestamp(transports::read_wall() + offset_));
         owner_.on_answer(reply, transports::read_instant());
         return std::nullopt;
     }
 
 private:
     bool free_running_;
+    transports::Nanoseconds offset_; // what is told is ahead of the clock by that; zero outside a laboratory
     ntp_shim::ClockHeader header_;
     UpstreamOwner& owner_;
 };

@@ -37,6 +37,11 @@ public:
     /// The digest of `message`, in the first digest_size(kind()) octets of `out`; false when libcrypto fails.
     [[nodiscard]] bool compute(Bytes message, Digest& out) noexcept;
     [[nodiscard]] DigestKind kind() const noexcept { return kind_; }
+    /// Another digest with the same key octets; nothing as create() has it.
+    [[nodiscard]] std::unique_ptr<KeyedDigest> with_kind(DigestKind kind) const
+    {
+        return create(kind, Secret{key_.octets()});
+    }
     /// Of one kind, with the same key octets. Constant time for keys of one length.
     [[nodiscard]] bool is_same(const KeyedDigest& other) const noexcept;
 

@@ -103,6 +103,12 @@ bool MacKey::has_form(std::size_t size) const noexcept
     return size == whole || size == std::min(whole, kCutDigest);
 }
 
+std::shared_ptr<const MacKey> MacKey::with_digest(DigestKind kind) const
+{
+    auto digest = digest_->with_kind(kind);
+    return digest == nullptr ? nullptr : std::make_shared<const MacKey>(description_, std::move(digest));
+}
+
 std::optional<std::size_t> MacKey::append(std::span<std::byte> packet, std::size_t length,
                                           std::size_t size) const noexcept
 {

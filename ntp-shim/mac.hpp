@@ -77,6 +77,9 @@ public:
     /// `digest`, in one of the key's forms, is of `covered`. Constant time.
     [[nodiscard]] bool verifies(Bytes covered, Bytes digest) const noexcept;
 
+    /// The same id and octets under another digest; nothing when that one can not have such a key.
+    [[nodiscard]] std::shared_ptr<const MacKey> with_digest(DigestKind kind) const;
+
     /// Lets two sides compare keys without showing them: 8 hex digits, the first 4 octets of the digest over 16 zero
     /// octets, which no NTP packet begins with.
     [[nodiscard]] std::string check_value() const;

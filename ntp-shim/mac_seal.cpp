@@ -38,6 +38,18 @@ std::optional<DropReason> fault_of(const Trailer& trailer) noexcept
     return DropReason::bad_mac_form;
 }
 
+/// As long as the right digest wherever there is a form of that length, so that nothing but the octets tells.
+std::variant<std::size_t, DropReason> seal_wrongly(SealBuffer& packet, const MacKey& key, std::size_t size,
+                                                   DigestKind kind)
+{
+    const auto other = key.with_digest(kind);
+    if (other == nullptr) {
+        return DropReason::no_key;
+    }
+    const auto length = other->append(packet, kHeaderSize, other->has_form(size) ? size : other->wire_size(4));
+    return length ? std::variant<std::size_t, DropReason>{*length} : DropReason::no_key;
+}
+
 } // namespace
 
 MacClientSeal::MacClientSeal(std::shared_ptr<const MacKeyRing> ring, std::uint8_t version) noexcept
@@ -113,6 +125,9 @@ std::variant<SealMemoryPointer, DropReason> MacServerSeal::open(Bytes request, c
 std::variant<std::size_t, DropReason> MacServerSeal::seal(SealBuffer& packet, const SealMemory& memory)
 {
     const auto& request = mac_memory(memory);
+    if (rules_.seal_with) {
+        return seal_wrongly(packet, request.key(), request.size(), *rules_.seal_with);
+    }
     const auto length = request.key().append(packet, kHeaderSize, request.size());
     return length ? std::variant<std::size_t, DropReason>{*length} : DropReason::no_key;
 }

@@ -44,6 +44,8 @@ public:
     struct Rules {
         Unauthenticated unauthenticated = Unauthenticated::refuse;
         OnBadMac on_bad_mac = OnBadMac::silence;
+        /// For testing clients: replies keep the key's id and octets, and are made with this digest instead.
+        std::optional<DigestKind> seal_with = std::nullopt;
     };
     MacServerSeal(std::shared_ptr<const MacKeyRing> ring, const Rules& rules) noexcept;
     void use(std::shared_ptr<const MacKeyRing> ring) noexcept { ring_ = std::move(ring); }

@@ -44,6 +44,9 @@ int open_socket(const sockaddr_storage& address, const UdpOptions& options) noex
             set_option(descriptor, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
             set_option(descriptor, IPPROTO_IP, IP_PKTINFO, 1);
         }
+        if (options.broadcast) {
+            set_option(descriptor, SOL_SOCKET, SO_BROADCAST, 1);
+        }
         if (options.whole) {
             // PROBE, not DO: the size is set by hand, and no forged ICMP may make it smaller.
             set_option(descriptor, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);

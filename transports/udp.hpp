@@ -23,6 +23,7 @@ struct UdpOptions {
     std::size_t max_datagram = kMaxDatagram; // longer ones are cut and marked
     std::size_t batch = 64;                  // of one system call
     bool whole = false;                      // never fragmented on the way, whatever the path (RFC 1191, RFC 8201)
+    bool broadcast = false;                  // may send to everybody on a network
 };
 
 struct Datagram {
