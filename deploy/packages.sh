@@ -6,7 +6,7 @@ build_packages=(meson ninja-build pkg-config g++ libssl-dev libssh-dev nettle-de
 # The programs that ntpgate is tested against, and those that test it.
 test_packages=(clang clang-format clang-tidy libclang-rt-14-dev chrony ntpsec-ntpdate ntpsec-ntpdig stunnel4 socat
     openssl gnutls-bin strace iproute2 nftables systemd util-linux python3 python3-pytest python3-pytest-xdist
-    python3-cryptography python3-yaml openssh-client openssh-server ssh-audit python3-paramiko)
+    python3-cryptography python3-yaml openssh-client openssh-server ssh-audit sslscan python3-paramiko)
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
