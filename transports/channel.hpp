@@ -49,10 +49,11 @@ enum class CloseReason : std::uint8_t {
     superseded,      // the peer opened another from the same address (RFC 6347 section 4.2.8)
     limit_reached,
     io_error,
-    bad_framing,     // a broken stream length
-    congested,       // the peer does not read
-    protocol_error,  // not TLS, or TLS broken
-    refused_by_peer, // a fatal alert; the text names it
+    bad_framing,          // a broken stream length
+    congested,            // the peer does not read
+    credentials_replaced, // our certificate is another by now, and so is the channel
+    protocol_error,       // not TLS, or TLS broken
+    refused_by_peer,      // a fatal alert; the text names it
     // policy
     protocol_version,
     no_common_suite,
@@ -103,7 +104,14 @@ enum class CloseReason : std::uint8_t {
     eku_wrong,
     certificate_revoked,
     issuer_revoked,
-    revocation_undetermined,
+    revocation_undetermined, // nothing says whether it is revoked
+    crl_stale,               // the list that would say is not of this time
+    ocsp_unknown,            // the responder does not know it
+    ocsp_missing,            // no response was stapled, though it was asked for
+    ocsp_unreachable,
+    ocsp_stale,
+    ocsp_bad_signature,
+    ocsp_invalid, // broken, about something else, or an error
     weak_key,
     weak_signature, // of a certificate: none that the policy offers
     not_on_allow_list,
@@ -140,7 +148,8 @@ struct PeerIdentity {
     std::string reference;          // what its certificate was asked to bear; empty in the server role
     std::string protocol;           // "TLS1.3"
     std::string suite;              // IANA name
-    Nanoseconds valid_until{};      // wall clock; the earlier end of the peer's certificate and ours; 0 = none
+    std::string undetermined;  // why its revocation is not known, where that is tolerated; empty = it is not revoked
+    Nanoseconds valid_until{}; // wall clock; the earlier end of the peer's certificate and ours; 0 = none
     std::shared_ptr<const ProvisionalChain> provisional; // null = nothing is left to verify
 };
 
@@ -194,6 +203,11 @@ public:
     /// Its keys are being renewed by an exchange that nothing else may cross: send() says congested until on_rekeyed.
     /// What can wait with its hold corrected should wait; only an SSH channel ever says so.
     [[nodiscard]] virtual bool rekeying() const noexcept { return false; }
+    /// What its carrier trusts may be another by now: judges the peer by it, and ends the channel with the reason when
+    /// it is admitted no longer.
+    virtual void recheck() {}
+    /// Our own certificate was replaced since it was opened.
+    [[nodiscard]] virtual bool outdated() const noexcept { return false; }
     /// Fills `out` with key material that both ends, and nobody else, derive from this channel (RFC 5705, RFC 8446
     /// section 7.5). False where the carrier has no such thing.
     [[nodiscard]] virtual bool export_keys(const std::string& /*label*/, std::span<const std::byte> /*context*/,

@@ -9,7 +9,7 @@
 #include "transports/admission.hpp"
 #include "transports/channel.hpp"
 #include "transports/loop.hpp"
-#include "transports/tls_context.hpp"
+#include "transports/tls_supply.hpp"
 
 namespace transports {
 
@@ -27,14 +27,13 @@ inline constexpr std::uint16_t kHighestMtu = 9000;
 
 /// `reference`: what a server's certificate must carry; empty = the target's own host. Contexts, loop and handlers
 /// outlive everything made here.
-[[nodiscard]] std::unique_ptr<Connector> make_dtls_connector(Loop& loop, std::shared_ptr<const TlsContext> context,
-                                                             const DatagramOptions& options,
-                                                             const std::string& reference);
+[[nodiscard]] std::unique_ptr<Connector>
+make_dtls_connector(Loop& loop, TlsSupply supply, const DatagramOptions& options, const std::string& reference);
 
 /// One socket for all peers. The error text names the address. `admission` outlives the listener and every channel it
 /// opened; a channel keeps the socket open when the listener is gone.
 [[nodiscard]] std::variant<std::unique_ptr<Listener>, std::string>
-make_dtls_listener(Loop& loop, const sockaddr_storage& local, std::shared_ptr<const TlsContext> context,
-                   const DatagramOptions& options, Admission& admission, ChannelHandler& handler);
+make_dtls_listener(Loop& loop, const sockaddr_storage& local, TlsSupply supply, const DatagramOptions& options,
+                   Admission& admission, ChannelHandler& handler);
 
 } // namespace transports

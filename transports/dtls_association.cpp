@@ -5,12 +5,15 @@
 #include <cstring>
 #include <utility>
 
+#include "transports/tls_inventory.hpp"
+
 namespace transports {
 
 DtlsAssociation::DtlsAssociation(Loop& loop, Parts parts, AssociationOwner& owner)
-    : owner_{&owner}, number_{loop.take_number()}, options_{parts.options}, place_{std::move(parts.place)},
-      engine_{std::move(parts.engine)}, heard_{!parts.first_sign}, last_authentic_{read_boot()},
-      handshake_deadline_{last_authentic_ + parts.first_sign.value_or(options_.handshake)},
+    : loop_{loop}, owner_{&owner}, number_{loop.take_number()}, options_{parts.options}, place_{std::move(parts.place)},
+      supply_{std::move(parts.supply)}, engine_{std::move(parts.engine)}, heard_{!parts.first_sign},
+      last_authentic_{read_boot()}, handshake_deadline_{last_authentic_ +
+                                                        parts.first_sign.value_or(options_.handshake)},
       turn_end_{loop, [this] { at_turn_end(); }}, deadline_{loop, [this] { check_deadline(); }}
 {
     peer_.address = std::move(parts.peer_address);
@@ -45,10 +48,11 @@ void DtlsAssociation::receive(std::span<const std::byte> datagram, Instant arriv
     engine_->receive(datagram, arrival.boot);
     while (state_ != State::closing) {
         const auto message = engine_->next_message();
+        ask_responders();
         if (state_ == State::handshaking && engine_->state() == EngineState::established) {
             verified();
         }
-        if (!message) {
+        if (!message || state_ != State::open) {
             break;
         }
         last_authentic_ = arrival.boot;
@@ -62,8 +66,74 @@ void DtlsAssociation::receive(std::span<const std::byte> datagram, Instant arriv
     }
 }
 
+void DtlsAssociation::ask_responders()
+{
+    auto questions = engine_->take_questions();
+    if (questions.empty()) {
+        return;
+    }
+    inquiry_ = supply_.desk().ask(loop_, std::move(questions), ocsp_patience(options_.handshake),
+                                  [this](const std::vector<OcspAnswer>& answers) { answered(answers); });
+}
+
+void DtlsAssociation::answered(const std::vector<OcspAnswer>& answers)
+{
+    inquiry_.reset();
+    engine_->answer(answers);
+    if (state_ == State::open) {
+        recheck();
+        return;
+    }
+    if (state_ == State::handshaking && engine_->state() == EngineState::established) {
+        verified();
+    }
+    transmit_output();
+    report_discards();
+    follow_engine();
+}
+
+void DtlsAssociation::recheck()
+{
+    if (state_ != State::open) {
+        return;
+    }
+    if (const auto refusal = engine_->judge_again(*supply_.current())) {
+        engine_->shutdown();
+        end(refusal->reason, refusal->text);
+        return;
+    }
+    ask_responders();
+    await_end_of_status();
+}
+
+/// An answer that is over is asked for again, while the channel serves on.
+void DtlsAssociation::await_end_of_status()
+{
+    const Nanoseconds until = engine_->status_until();
+    if (state_ != State::open || until == Nanoseconds::zero()) {
+        return;
+    }
+    if (!status_over_) {
+        status_over_ = std::make_unique<Timer>(loop_, [this] { recheck(); });
+    }
+    status_over_->start(std::max<Nanoseconds>(until - read_wall(), std::chrono::seconds{1}));
+}
+
+bool DtlsAssociation::outdated() const noexcept
+{
+    return &engine_->context() != supply_.current().get() &&
+           !same_own_certificate(engine_->context(), *supply_.current());
+}
+
 void DtlsAssociation::verified()
 {
+    if (&engine_->context() != supply_.current().get()) { // files were read again in the middle of its handshake
+        if (const auto refusal = engine_->judge_again(*supply_.current())) {
+            engine_->shutdown();
+            end(refusal->reason, refusal->text);
+            return;
+        }
+    }
     const std::string address = std::move(peer_.address);
     peer_ = engine_->peer();
     peer_.address = address;
@@ -72,6 +142,7 @@ void DtlsAssociation::verified()
     place_.promote();
     transmit_output(); // our last flight leaves before the handler's first message
     handler_ = &owner_->on_verified(*this);
+    await_end_of_status();
     arm();
 }
 
@@ -144,6 +215,8 @@ void DtlsAssociation::end(CloseReason why, const std::string& text)
         return;
     }
     closed_ = {why, text};
+    inquiry_.reset();
+    status_over_.reset();
     state_ = State::closing;
     transmit_output();
     deadline_.stop();

@@ -11,11 +11,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "transports/admission.hpp"
 #include "transports/channel.hpp"
 #include "transports/dtls.hpp"
 #include "transports/dtls_engine.hpp"
+#include "transports/tls_supply.hpp"
 #include "transports/udp.hpp"
 
 namespace transports {
@@ -50,6 +52,7 @@ public:
     struct Parts {
         std::string peer_address;
         std::unique_ptr<DtlsEngine> engine;
+        TlsSupply supply; // the engine's
         DatagramOptions options;
         std::optional<Nanoseconds> first_sign; // client role: how long the peer may be silent from the start
         Admission::Place place;
@@ -72,11 +75,16 @@ public:
     void close(CloseReason why) override;
     [[nodiscard]] const PeerIdentity& peer() const noexcept override { return peer_; }
     [[nodiscard]] std::uint64_t number() const noexcept override { return number_; }
+    void recheck() override;
+    [[nodiscard]] bool outdated() const noexcept override;
 
 private:
     enum class State : std::uint8_t { handshaking, open, closing };
 
     void follow_engine();
+    void ask_responders();
+    void await_end_of_status();
+    void answered(const std::vector<OcspAnswer>& answers);
     void verified();
     void transmit_output();
     void report_discards();
@@ -85,12 +93,16 @@ private:
     void check_deadline();
     void arm();
 
+    Loop& loop_;
     AssociationOwner* owner_;
     ChannelHandler* handler_ = nullptr; // once verified
     std::uint64_t number_;
     DatagramOptions options_;
     Admission::Place place_;
+    TlsSupply supply_;
     std::unique_ptr<DtlsEngine> engine_;
+    std::unique_ptr<OcspDesk::Inquiry> inquiry_; // about the peer's chain
+    std::unique_ptr<Timer> status_over_;         // when answers of it end
     PeerIdentity peer_;
     State state_ = State::handshaking;
     bool heard_; // the peer has given a sign

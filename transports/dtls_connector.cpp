@@ -40,7 +40,7 @@ private:
 class DtlsAttempt final : public Attempt, public AssociationOwner {
 public:
     struct Setting {
-        std::shared_ptr<const TlsContext> context;
+        TlsSupply supply;
         DatagramOptions options;
         std::string reference;
     };
@@ -79,12 +79,13 @@ private:
             const sockaddr_storage& address = addresses_[next_++];
             // What the remaining addresses need is kept back from this one.
             const auto share = (deadline_ - read_boot()) / static_cast<int>(addresses_.size() - next_ + 1);
-            DtlsAssociation::Parts parts{
-                address_text(address),
-                DtlsEngine::create(setting_.context, setting_.reference, wire_setting(setting_.options, address)),
-                setting_.options,
-                std::max(share, Nanoseconds::zero()),
-                {}};
+            DtlsAssociation::Parts parts{address_text(address),
+                                         DtlsEngine::create(setting_.supply.current(), setting_.reference,
+                                                            wire_setting(setting_.options, address)),
+                                         setting_.supply,
+                                         setting_.options,
+                                         std::max(share, Nanoseconds::zero()),
+                                         {}};
             association_ = std::make_unique<DtlsAssociation>(loop_, std::move(parts), *this);
             auto path = std::make_unique<ConnectedPath>(*association_);
             if (auto error = path->open(loop_, address)) {
@@ -149,10 +150,10 @@ private:
 
 } // namespace
 
-std::unique_ptr<Connector> make_dtls_connector(Loop& loop, std::shared_ptr<const TlsContext> context,
-                                               const DatagramOptions& options, const std::string& reference)
+std::unique_ptr<Connector> make_dtls_connector(Loop& loop, TlsSupply supply, const DatagramOptions& options,
+                                               const std::string& reference)
 {
-    return std::make_unique<DtlsConnector>(loop, DtlsAttempt::Setting{std::move(context), options, reference});
+    return std::make_unique<DtlsConnector>(loop, DtlsAttempt::Setting{std::move(supply), options, reference});
 }
 
 } // namespace transports

@@ -10,6 +10,7 @@
 
 #include "transports/dtls_record.hpp"
 #include "transports/dtls_replay.hpp"
+#include "transports/tls_evidence.hpp"
 #include "transports/tls_outcome.hpp"
 #include "transports/tls_state.hpp"
 
@@ -57,6 +58,7 @@ struct DtlsEngine::State {
     [[nodiscard]] bool is_client() const noexcept { return context->settings().role == TlsRole::client; }
     [[nodiscard]] bool prepare();
     void shake_hands();
+    void settle();
     void take_handshake(const DtlsRecord& record);
     [[nodiscard]] std::optional<std::span<const std::byte>> open(const DtlsRecord& record);
     [[nodiscard]] std::optional<std::span<const std::byte>> read(const DtlsRecord& record);
@@ -71,6 +73,7 @@ struct DtlsEngine::State {
     DatagramWire wire;
     Owned<ssl_st> session; // after the wire and the notes: it points at both
     EngineState state = EngineState::handshaking;
+    bool concluded = false; // the handshake itself is over
     Closed failure;
     ReplayWindow window;
     DiscardCounters discards;
@@ -139,12 +142,34 @@ void DtlsEngine::State::shake_hands()
         }
         return;
     }
+    if (std::exchange(concluded, true)) {
+        return; // records that came while answers are awaited
+    }
     if (auto refusal = conclude(*session, notes)) {
         fail(std::move(*refusal));
         return;
     }
     max_message = DTLS_get_data_mtu(session.get());
-    state = EngineState::established;
+    if (notes.asked.empty()) {
+        state = EngineState::established;
+    } else {
+        settle(); // answers that overtook the end of the handshake have not been looked at
+    }
+}
+
+/// The last answer may have come after the handshake; there is no alert any more for what it says.
+void DtlsEngine::State::settle()
+{
+    if (awaits_answers(notes)) {
+        return;
+    }
+    if (auto refusal = transports::judge_again(*session, notes, context->state())) {
+        forget_library_errors();
+        (void)SSL_shutdown(session.get()); // close_notify; whether it could be written, the peer finds out
+        fail(std::move(*refusal));
+    } else {
+        state = EngineState::established;
+    }
 }
 
 void DtlsEngine::State::take_handshake(const DtlsRecord& record)
@@ -164,8 +189,9 @@ void DtlsEngine::State::take_handshake(const DtlsRecord& record)
         return;
     }
     wire.offer(record.bytes);
+    const bool was_concluded = concluded;
     shake_hands();
-    if (state == EngineState::established && record.epoch == kEpoch) {
+    if (concluded && !was_concluded && record.epoch == kEpoch) {
         window.mark(record.number, record.tail()); // the peer's Finished, which completed it
     }
 }
@@ -338,6 +364,39 @@ void DtlsEngine::shutdown()
     if (const int result = SSL_shutdown(state.session.get()); result < 0) {
         state.fail_from_library(result);
     }
+}
+
+std::vector<OcspQuestion> DtlsEngine::take_questions()
+{
+    return std::exchange(state_->notes.questions, {});
+}
+
+void DtlsEngine::answer(const std::vector<OcspAnswer>& answers)
+{
+    take_answers(state_->notes, answers);
+    if (state_->state == EngineState::handshaking && state_->concluded) {
+        state_->settle();
+    }
+}
+
+std::optional<Closed> DtlsEngine::judge_again(const TlsContext& context)
+{
+    return transports::judge_again(*state_->session, state_->notes, context.state());
+}
+
+Nanoseconds DtlsEngine::status_until() const
+{
+    return transports::status_until(state_->notes);
+}
+
+void DtlsEngine::staple(OcspBytes response)
+{
+    state_->notes.staple = std::move(response);
+}
+
+const TlsContext& DtlsEngine::context() const noexcept
+{
+    return *state_->context;
 }
 
 std::optional<Nanoseconds> DtlsEngine::deadline() const noexcept

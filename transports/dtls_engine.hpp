@@ -59,6 +59,14 @@ public:
     /// Writes close_notify; sending ends here.
     void shutdown();
 
+    /// As TlsEngine's. What comes of the application while answers are awaited is discarded as wrong_epoch.
+    [[nodiscard]] std::vector<OcspQuestion> take_questions();
+    void answer(const std::vector<OcspAnswer>& answers);
+    [[nodiscard]] std::optional<Closed> judge_again(const TlsContext& context);
+    [[nodiscard]] Nanoseconds status_until() const;
+    void staple(OcspBytes response);
+    [[nodiscard]] const TlsContext& context() const noexcept;
+
     /// When on_deadline wants to be called, on the boot clock; nothing = not at all.
     [[nodiscard]] std::optional<Nanoseconds> deadline() const noexcept;
     /// Sends the last flight again if it is time. After a failure state() says so.

@@ -109,9 +109,9 @@ private:
 
 class DtlsListener final : public Listener, public AssociationOwner {
 public:
-    DtlsListener(Loop& loop, std::shared_ptr<const TlsContext> context, const DatagramOptions& options,
-                 Admission& admission, ChannelHandler& handler)
-        : loop_{loop}, context_{std::move(context)}, options_{options},
+    DtlsListener(Loop& loop, TlsSupply supply, const DatagramOptions& options, Admission& admission,
+                 ChannelHandler& handler)
+        : loop_{loop}, supply_{std::move(supply)}, options_{options},
           admission_{admission}, handler_{handler}, jar_{read_boot()}, exchange_{std::make_shared<Exchange>(*this)}
     {}
     ~DtlsListener() override
@@ -144,7 +144,7 @@ private:
     void on_refused(DtlsAssociation& association, const Failed& why) override;
 
     Loop& loop_;
-    std::shared_ptr<const TlsContext> context_;
+    TlsSupply supply_;
     DatagramOptions options_;
     Admission& admission_;
     ChannelHandler& handler_;
@@ -243,8 +243,9 @@ void DtlsListener::consider(const Datagram& hello, const Endpoint& endpoint, con
         discarded(Discard::no_association);
         return;
     }
-    if (!listening_ || listening_->state() == EngineState::failed) {
-        listening_ = DtlsEngine::create(context_, {}, wire_setting(options_, hello.from));
+    if (!listening_ || listening_->state() == EngineState::failed ||
+        &listening_->context() != supply_.current().get()) {
+        listening_ = DtlsEngine::create(supply_.current(), {}, wire_setting(options_, hello.from));
     }
     const bool proven = listening_->listen(hello.bytes, jar_.cookies_for(endpoint.address, endpoint.port, read_boot()));
     while (const auto answer = listening_->next_output()) {
@@ -258,7 +259,8 @@ void DtlsListener::consider(const Datagram& hello, const Endpoint& endpoint, con
         return;
     }
     ++counters_.pending;
-    DtlsAssociation::Parts parts{address_text(hello.from), std::move(listening_), options_, std::nullopt,
+    listening_->staple(supply_.staple());
+    DtlsAssociation::Parts parts{address_text(hello.from),    std::move(listening_), supply_, options_, std::nullopt,
                                  Admission::Place{admission_}};
     auto association = std::make_unique<DtlsAssociation>(loop_, std::move(parts), *this);
     DtlsAssociation& made = *association;
@@ -293,11 +295,11 @@ void DtlsListener::on_refused(DtlsAssociation& association, const Failed& why)
 } // namespace
 
 std::variant<std::unique_ptr<Listener>, std::string> make_dtls_listener(Loop& loop, const sockaddr_storage& local,
-                                                                        std::shared_ptr<const TlsContext> context,
+                                                                        TlsSupply supply,
                                                                         const DatagramOptions& options,
                                                                         Admission& admission, ChannelHandler& handler)
 {
-    auto listener = std::make_unique<DtlsListener>(loop, std::move(context), options, admission, handler);
+    auto listener = std::make_unique<DtlsListener>(loop, std::move(supply), options, admission, handler);
     if (auto error = listener->listen(local)) {
         return std::move(*error);
     }

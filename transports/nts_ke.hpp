@@ -61,8 +61,7 @@ public:
     KeServer& operator=(const KeServer&) = delete;
 
     /// Once for each address; the error text names it.
-    [[nodiscard]] std::optional<std::string> listen(const sockaddr_storage& local,
-                                                    std::shared_ptr<const TlsContext> context);
+    [[nodiscard]] std::optional<std::string> listen(const sockaddr_storage& local, TlsSupply supply);
     [[nodiscard]] std::vector<std::string> addresses() const;
     [[nodiscard]] ListenerCounters counters() const;
     [[nodiscard]] std::size_t open() const noexcept { return peers_.size(); }

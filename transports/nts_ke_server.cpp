@@ -10,13 +10,13 @@ KeServer::KeServer(Loop& loop, const KeServerOptions& options, Admission& admiss
 
 KeServer::~KeServer() = default;
 
-std::optional<std::string> KeServer::listen(const sockaddr_storage& local, std::shared_ptr<const TlsContext> context)
+std::optional<std::string> KeServer::listen(const sockaddr_storage& local, TlsSupply supply)
 {
     StreamOptions stream;
     stream.framing = StreamFraming::records;
     stream.handshake = options_.handshake;
     stream.idle = options_.handshake * 2; // the question's own deadline comes first
-    auto made = make_tls_listener(loop_, local, std::move(context), stream, admission_, *this);
+    auto made = make_tls_listener(loop_, local, std::move(supply), stream, admission_, *this);
     if (auto* error = std::get_if<std::string>(&made)) {
         return std::move(*error);
     }

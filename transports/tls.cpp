@@ -15,7 +15,7 @@ namespace {
 class TlsAttempt final : public Attempt, public SessionOwner {
 public:
     struct Setting {
-        std::shared_ptr<const TlsContext> context;
+        TlsSupply supply;
         StreamOptions options;
         std::string reference;
     };
@@ -35,7 +35,8 @@ private:
         const Dialled dialled = std::get<Dialled>(result);
         TlsSession::Parts parts{dialled.descriptor,
                                 address_text(dialled.peer),
-                                TlsEngine::create(setting_.context, setting_.reference),
+                                TlsEngine::create(setting_.supply.current(), setting_.reference),
+                                setting_.supply,
                                 setting_.options,
                                 {}};
         session_ = std::make_unique<TlsSession>(loop_, std::move(parts), *this);
@@ -76,9 +77,9 @@ private:
 
 class TlsListener final : public Listener, public SessionOwner {
 public:
-    TlsListener(Loop& loop, std::shared_ptr<const TlsContext> context, const StreamOptions& options,
-                Admission& admission, ChannelHandler& handler)
-        : loop_{loop}, context_{std::move(context)}, options_{options}, admission_{admission}, handler_{handler}
+    TlsListener(Loop& loop, TlsSupply supply, const StreamOptions& options, Admission& admission,
+                ChannelHandler& handler)
+        : loop_{loop}, supply_{std::move(supply)}, options_{options}, admission_{admission}, handler_{handler}
     {}
 
     std::optional<std::string> listen(const sockaddr_storage& local)
@@ -110,8 +111,10 @@ private:
             return;
         }
         ++counters_.pending;
-        TlsSession::Parts parts{descriptor, address_text(peer), TlsEngine::create(context_, {}), options_,
-                                Admission::Place{admission_}};
+        auto engine = TlsEngine::create(supply_.current(), {});
+        engine->staple(supply_.staple());
+        TlsSession::Parts parts{descriptor, address_text(peer), std::move(engine),
+                                supply_,    options_,           Admission::Place{admission_}};
         auto session = std::make_unique<TlsSession>(loop_, std::move(parts), *this);
         pending_.emplace(session->number(), std::move(session));
     }
@@ -134,7 +137,7 @@ private:
     }
 
     Loop& loop_;
-    std::shared_ptr<const TlsContext> context_;
+    TlsSupply supply_;
     StreamOptions options_;
     Admission& admission_;
     ChannelHandler& handler_;
@@ -146,18 +149,17 @@ private:
 
 } // namespace
 
-std::unique_ptr<Connector> make_tls_connector(Loop& loop, std::shared_ptr<const TlsContext> context,
-                                              const StreamOptions& options, const std::string& reference)
+std::unique_ptr<Connector> make_tls_connector(Loop& loop, TlsSupply supply, const StreamOptions& options,
+                                              const std::string& reference)
 {
-    return std::make_unique<TlsConnector>(loop, TlsAttempt::Setting{std::move(context), options, reference});
+    return std::make_unique<TlsConnector>(loop, TlsAttempt::Setting{std::move(supply), options, reference});
 }
 
 std::variant<std::unique_ptr<Listener>, std::string> make_tls_listener(Loop& loop, const sockaddr_storage& local,
-                                                                       std::shared_ptr<const TlsContext> context,
-                                                                       const StreamOptions& options,
+                                                                       TlsSupply supply, const StreamOptions& options,
                                                                        Admission& admission, ChannelHandler& handler)
 {
-    auto listener = std::make_unique<TlsListener>(loop, std::move(context), options, admission, handler);
+    auto listener = std::make_unique<TlsListener>(loop, std::move(supply), options, admission, handler);
     if (auto error = listener->listen(local)) {
         return std::move(*error);
     }

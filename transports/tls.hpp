@@ -9,7 +9,7 @@
 #include "transports/admission.hpp"
 #include "transports/channel.hpp"
 #include "transports/loop.hpp"
-#include "transports/tls_context.hpp"
+#include "transports/tls_supply.hpp"
 
 namespace transports {
 
@@ -30,12 +30,12 @@ struct StreamOptions {
 
 /// `reference`: what a server's certificate must carry; empty = the target's own host. Contexts, loop and handlers
 /// outlive everything made here.
-[[nodiscard]] std::unique_ptr<Connector> make_tls_connector(Loop& loop, std::shared_ptr<const TlsContext> context,
-                                                            const StreamOptions& options, const std::string& reference);
+[[nodiscard]] std::unique_ptr<Connector> make_tls_connector(Loop& loop, TlsSupply supply, const StreamOptions& options,
+                                                            const std::string& reference);
 
 /// The error text names the address. `admission` outlives the listener and every channel it opened.
 [[nodiscard]] std::variant<std::unique_ptr<Listener>, std::string>
-make_tls_listener(Loop& loop, const sockaddr_storage& local, std::shared_ptr<const TlsContext> context,
-                  const StreamOptions& options, Admission& admission, ChannelHandler& handler);
+make_tls_listener(Loop& loop, const sockaddr_storage& local, TlsSupply supply, const StreamOptions& options,
+                  Admission& admission, ChannelHandler& handler);
 
 } // namespace transports

@@ -3,20 +3,32 @@
 #include <algorithm>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
+#include "transports/tls_evidence.hpp"
 #include "transports/tls_provisional.hpp"
 
 namespace transports {
 
 namespace {
 
-int on_verify(X509_STORE_CTX* store, void* /*context*/)
+/// libssl frees what it is given.
+int send_staple(SSL& session, const OcspBytes& staple)
 {
-    const auto* const session =
-        static_cast<const SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    void* const copy = staple ? OPENSSL_memdup(staple->data(), staple->size()) : nullptr;
+    if (copy == nullptr) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+    SSL_set_tlsext_status_ocsp_resp(&session, copy, static_cast<long>(staple->size()));
+    return SSL_TLSEXT_ERR_OK;
+}
+
+int judge_peer(X509_STORE_CTX* store, void* /*context*/)
+{
+    auto* const session = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
     EngineNotes& notes = notes_of(*session);
     if (const X509* const leaf = X509_STORE_CTX_get0_cert(store)) {
         notes.peer = describe(*leaf);
@@ -25,8 +37,11 @@ int on_verify(X509_STORE_CTX* store, void* /*context*/)
     if (rules.clock && !rules.clock->is_known()) {
         notes.peer.provisional = keep_chain(*store, rules, notes.reference);
     }
-    Verdict verdict = verify_chain(*store, rules, notes.reference);
+    notes.staple_came = SSL_version(session) == TLS1_3_VERSION; // with the certificate; before, behind it
+    Evidence evidence{*session, notes, rules};
+    Verdict verdict = verify_chain(*store, rules, notes.reference, evidence.is_wanted() ? &evidence : nullptr);
     notes.peer.matched = std::move(verdict.matched);
+    notes.peer.undetermined = std::move(verdict.undetermined);
     notes.peer.reference = notes.reference.name;
     notes.refusal = std::move(verdict.refusal);
     const auto& settings = notes.context.settings;
@@ -40,6 +55,32 @@ int on_verify(X509_STORE_CTX* store, void* /*context*/)
         return 0;
     }
     return 1;
+}
+
+int on_verify(X509_STORE_CTX* store, void* context)
+{
+    const int accepted = judge_peer(store, context);
+    auto* const session = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    const EngineNotes& notes = notes_of(*session);
+    // The client's side can wait before it shows its own certificate. Datagrams that come meanwhile would be lost, and
+    // a server cannot wait: there the engine's owner does, when the handshake is over.
+    if (accepted == 1 && awaits_answers(notes) && notes.context.settings.role == TlsRole::client &&
+        !notes.context.settings.datagrams) {
+        SSL_set_retry_verify(session);
+    }
+    return accepted;
+}
+
+int on_status(SSL* session, void* /*argument*/)
+{
+    EngineNotes& notes = notes_of(*session);
+    if (notes.context.settings.role == TlsRole::server) {
+        return send_staple(*session, notes.staple);
+    }
+    if (!std::exchange(notes.staple_came, true)) {
+        notes.refusal = judge_again(*session, notes, notes.context);
+    }
+    return notes.refusal ? 0 : 1;
 }
 
 int hello_alert(CloseReason reason)
@@ -150,6 +191,15 @@ void install_callbacks(TlsContext::State& context)
     SSL_CTX_set_cert_verify_callback(library, on_verify, nullptr);
     SSL_CTX_set_msg_callback(library, on_message);
     SSL_CTX_set_info_callback(library, on_information);
+    const bool asks = context.settings.role == TlsRole::client && context.settings.ocsp != Ocsp::none &&
+                      context.settings.revocation != Revocation::none;
+    if (context.settings.role == TlsRole::server || asks) {
+        // What SSL_CTX_set_tlsext_status_cb does, with a cast of this language.
+        SSL_CTX_callback_ctrl(library, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB, reinterpret_cast<void (*)()>(on_status));
+    }
+    if (asks) {
+        SSL_CTX_set_tlsext_status_type(library, TLSEXT_STATUSTYPE_ocsp);
+    }
     if (context.settings.role == TlsRole::server) {
         SSL_CTX_set_client_hello_cb(library, on_client_hello, nullptr);
         SSL_CTX_set_alpn_select_cb(library, on_select_protocol, nullptr);

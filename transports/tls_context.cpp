@@ -119,6 +119,7 @@ VerifyRules make_rules(const TlsSettings& settings, Problems& problems)
     VerifyRules rules{settings.role,
                       settings.revocation,
                       !settings.crl.empty(),
+                      settings.ocsp,
                       settings.check_time,
                       settings.clock,
                       settings.policy.wildcards,

@@ -17,6 +17,9 @@ namespace transports {
 enum class TlsRole : std::uint8_t { client, server };
 enum class ClientCertificate : std::uint8_t { required, optional, none };
 enum class Revocation : std::uint8_t { none, soft, require };
+/// Whom to ask about revocation: nobody; the peer, by what it staples (a server staples its own); and its responder
+/// too.
+enum class Ocsp : std::uint8_t { none, staple, fetch };
 
 /// What is offered: from the profile, narrowed by the tunnel. IANA names, in order of preference.
 struct TlsPolicy {
@@ -38,6 +41,7 @@ struct TlsSettings {
     std::optional<std::filesystem::path> key;
     std::vector<std::filesystem::path> crl; // files or directories of PEM CRLs
     Revocation revocation = Revocation::soft;
+    Ocsp ocsp = Ocsp::none;
     bool check_time = true;
     /// Certificates are judged by this clock, and in all but their time as long as it is unknown (client role).
     std::shared_ptr<CertificateClock> clock;

@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include "transports/tls_evidence.hpp"
 #include "transports/tls_outcome.hpp"
 #include "transports/tls_state.hpp"
 #include "transports/tls_wire.hpp"
@@ -25,7 +26,8 @@ struct TlsEngine::State {
     {}
 
     void shake_hands();
-    void establish();
+    void conclude_handshake();
+    void settle();
     void fail(Closed why);
     void fail_from_library(int result);
     void end();
@@ -37,6 +39,7 @@ struct TlsEngine::State {
     Wire wire;
     Owned<ssl_st> session; // after the wire and the notes: it points at both
     EngineState state = EngineState::handshaking;
+    bool concluded = false; // the handshake itself is over
     Closed failure;
     std::unique_ptr<std::byte[]> record;
 };
@@ -63,9 +66,29 @@ void TlsEngine::State::end()
     record.reset();
 }
 
-void TlsEngine::State::establish()
+void TlsEngine::State::conclude_handshake()
 {
+    if (std::exchange(concluded, true)) {
+        return; // octets that came while answers are awaited
+    }
     if (auto refusal = conclude(*session, notes)) {
+        fail(std::move(*refusal));
+    } else if (notes.asked.empty()) {
+        state = EngineState::established;
+    } else {
+        settle(); // answers that overtook the end of the handshake have not been looked at
+    }
+}
+
+/// The last answer may have come after the handshake; there is no alert any more for what it says.
+void TlsEngine::State::settle()
+{
+    if (awaits_answers(notes)) {
+        return;
+    }
+    if (auto refusal = transports::judge_again(*session, notes, context->state())) {
+        forget_library_errors();
+        (void)SSL_shutdown(session.get()); // close_notify; whether it could be written, the peer finds out
         fail(std::move(*refusal));
     } else {
         state = EngineState::established;
@@ -77,8 +100,11 @@ void TlsEngine::State::shake_hands()
     forget_library_errors();
     const int result = SSL_do_handshake(session.get());
     if (result == 1) {
-        establish();
-    } else if (SSL_get_error(session.get(), result) != SSL_ERROR_WANT_READ) {
+        conclude_handshake();
+        return;
+    }
+    const int error = SSL_get_error(session.get(), result);
+    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_RETRY_VERIFY) {
         fail_from_library(result);
     }
 }
@@ -195,6 +221,45 @@ bool TlsEngine::send(std::span<const std::byte> plain)
         state.fail_from_library(result);
     }
     return result == 1;
+}
+
+std::vector<OcspQuestion> TlsEngine::take_questions()
+{
+    return std::exchange(state_->notes.questions, {});
+}
+
+void TlsEngine::answer(const std::vector<OcspAnswer>& answers)
+{
+    State& state = *state_;
+    take_answers(state.notes, answers);
+    if (state.state != EngineState::handshaking) {
+        return;
+    }
+    if (state.concluded) {
+        state.settle();
+    } else if (state.context->settings().role == TlsRole::client) {
+        state.shake_hands();
+    }
+}
+
+std::optional<Closed> TlsEngine::judge_again(const TlsContext& context)
+{
+    return transports::judge_again(*state_->session, state_->notes, context.state());
+}
+
+Nanoseconds TlsEngine::status_until() const
+{
+    return transports::status_until(state_->notes);
+}
+
+void TlsEngine::staple(OcspBytes response)
+{
+    state_->notes.staple = std::move(response);
+}
+
+const TlsContext& TlsEngine::context() const noexcept
+{
+    return *state_->context;
 }
 
 bool TlsEngine::export_keys(const std::string& label, std::span<const std::byte> context, std::span<std::byte> out)

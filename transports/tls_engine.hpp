@@ -12,14 +12,16 @@
 #include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "transports/channel.hpp"
 #include "transports/tls_context.hpp"
+#include "transports/tls_ocsp.hpp"
 
 namespace transports {
 
 enum class EngineState : std::uint8_t {
-    handshaking, // nothing of the application moves; ends by verification or failure
+    handshaking, // nothing of the application moves; ends by verification or failure. Responders may have to be asked.
     established, // the peer is verified and, under frame v1, chose our ALPN
     ended,       // the peer sent close_notify; we may still write
     closed,      // both directions ended in order
@@ -45,6 +47,18 @@ public:
     [[nodiscard]] std::optional<std::span<const std::byte>> next_record();
     /// Seals `plain` (1..16384 octets) as one record. False unless established or ended.
     [[nodiscard]] bool send(std::span<const std::byte> plain);
+    /// What responders must be asked before it goes on from handshaking; each question once. The answers may come at
+    /// any time, and output may grow with them.
+    [[nodiscard]] std::vector<OcspQuestion> take_questions();
+    void answer(const std::vector<OcspAnswer>& answers);
+    /// Judges the peer of an established session once more, by what `context` trusts. Nothing = admitted, but for
+    /// questions to be taken and answered.
+    [[nodiscard]] std::optional<Closed> judge_again(const TlsContext& context);
+    /// Wall clock: when to judge it again, since what responders said is over; 0 = never.
+    [[nodiscard]] Nanoseconds status_until() const;
+    /// Server role, before the first octet: what to send about our own certificate to who asks for it; may be null.
+    void staple(OcspBytes response);
+
     /// RFC 5705 with a context value. False before established.
     [[nodiscard]] bool export_keys(const std::string& label, std::span<const std::byte> context,
                                    std::span<std::byte> out);
@@ -54,6 +68,7 @@ public:
     [[nodiscard]] std::span<const std::byte> output() const noexcept; // wire bytes to send, valid until any other call
     void consume_output(std::size_t count) noexcept;
 
+    [[nodiscard]] const TlsContext& context() const noexcept; // it was made of
     [[nodiscard]] EngineState state() const noexcept;
     [[nodiscard]] const Closed& failure() const noexcept;
     /// Complete once established; before that what was learnt. `address` is the carrier's to fill in.

@@ -1,7 +1,10 @@
 #include "transports/tls_session.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include "transports/tls_inventory.hpp"
 
 namespace transports {
 
@@ -14,8 +17,9 @@ constexpr std::size_t kKeepCapacity = 4096;                // an idle channel ke
 } // namespace
 
 TlsSession::TlsSession(Loop& loop, Parts parts, SessionOwner& owner)
-    : owner_{&owner}, number_{loop.take_number()}, options_{parts.options}, place_{std::move(parts.place)},
-      engine_{std::move(parts.engine)}, decoder_{options_.min_message, options_.max_message},
+    : loop_{loop}, owner_{&owner}, number_{loop.take_number()}, options_{parts.options}, place_{std::move(parts.place)},
+      supply_{std::move(parts.supply)}, engine_{std::move(parts.engine)}, decoder_{options_.min_message,
+                                                                                   options_.max_message},
       last_receive_{read_boot()}, handshake_deadline_{last_receive_ + options_.handshake}, turn_end_{loop,
                                                                                                      [this] {
                                                                                                          at_turn_end();
@@ -68,6 +72,8 @@ void TlsSession::end(CloseReason why, const std::string& text)
         return;
     }
     closed_ = {why, text};
+    inquiry_.reset();
+    status_over_.reset();
     if (state_ == State::open) {
         seal_queued();
         engine_->shutdown();
@@ -108,7 +114,14 @@ void TlsSession::on_bytes(std::span<const std::byte> bytes, Instant arrival)
         return;
     }
     last_receive_ = arrival.boot;
-    const EngineState now = engine_->receive(bytes);
+    (void)engine_->receive(bytes);
+    advance(arrival);
+}
+
+void TlsSession::advance(Instant arrival)
+{
+    ask_responders();
+    const EngineState now = engine_->state();
     if (state_ == State::handshaking && (now == EngineState::established || now == EngineState::ended)) {
         verified();
     }
@@ -119,8 +132,88 @@ void TlsSession::on_bytes(std::span<const std::byte> bytes, Instant arrival)
     follow_engine();
 }
 
+void TlsSession::ask_responders()
+{
+    auto questions = engine_->take_questions();
+    if (questions.empty()) {
+        return;
+    }
+    inquiry_ = supply_.desk().ask(loop_, std::move(questions), ocsp_patience(options_.handshake),
+                                  [this](const std::vector<OcspAnswer>& answers) { answered(answers); });
+}
+
+void TlsSession::answered(const std::vector<OcspAnswer>& answers)
+{
+    inquiry_.reset();
+    engine_->answer(answers);
+    if (state_ == State::open) {
+        recheck();
+        return;
+    }
+    if (state_ == State::handshaking && engine_->state() == EngineState::established) {
+        verified();
+        discard_waiting();
+    }
+    advance(read_instant());
+}
+
+/// What came of the application while answers were awaited: nobody can say any more when each of it did.
+void TlsSession::discard_waiting()
+{
+    while (state_ == State::open) {
+        const auto record = engine_->next_record();
+        if (!record) {
+            return;
+        }
+        auto stream = *record;
+        while (options_.framing == StreamFraming::length_prefixed && decoder_.next(stream)) {
+        }
+        if (decoder_.broken()) {
+            end(CloseReason::bad_framing, "a message length outside what the framing allows");
+        }
+    }
+}
+
+void TlsSession::recheck()
+{
+    if (state_ != State::open) {
+        return;
+    }
+    if (const auto refusal = engine_->judge_again(*supply_.current())) {
+        end(refusal->reason, refusal->text);
+        return;
+    }
+    ask_responders();
+    await_end_of_status();
+}
+
+/// An answer that is over is asked for again, while the channel serves on.
+void TlsSession::await_end_of_status()
+{
+    const Nanoseconds until = engine_->status_until();
+    if (state_ != State::open || until == Nanoseconds::zero()) {
+        return;
+    }
+    if (!status_over_) {
+        status_over_ = std::make_unique<Timer>(loop_, [this] { recheck(); });
+    }
+    status_over_->start(std::max<Nanoseconds>(until - read_wall(), std::chrono::seconds{1}));
+}
+
+bool TlsSession::outdated() const noexcept
+{
+    return &engine_->context() != supply_.current().get() &&
+           !same_own_certificate(engine_->context(), *supply_.current());
+}
+
 void TlsSession::verified()
 {
+    if (&engine_->context() != supply_.current().get()) { // files were read again in the middle of its handshake
+        if (const auto refusal = engine_->judge_again(*supply_.current())) {
+            end(refusal->reason, refusal->text);
+            return;
+        }
+    }
     const std::string address = std::move(peer_.address);
     peer_ = engine_->peer();
     peer_.address = address;
@@ -129,6 +222,7 @@ void TlsSession::verified()
     deadline_.start_at(last_receive_ + options_.idle);
     write_output(); // our last flight leaves before the handler's first message
     handler_ = &owner_->on_verified(*this);
+    await_end_of_status();
 }
 
 void TlsSession::deliver_records(Instant arrival)

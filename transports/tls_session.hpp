@@ -19,6 +19,7 @@
 #include "transports/tcp.hpp"
 #include "transports/tls.hpp"
 #include "transports/tls_engine.hpp"
+#include "transports/tls_supply.hpp"
 
 namespace transports {
 
@@ -42,6 +43,7 @@ public:
         int descriptor = -1; // taken
         std::string peer_address;
         std::unique_ptr<TlsEngine> engine;
+        TlsSupply supply; // the engine's
         StreamOptions options;
         Admission::Place place;
     };
@@ -54,6 +56,8 @@ public:
     void close(CloseReason why) override;
     [[nodiscard]] const PeerIdentity& peer() const noexcept override { return peer_; }
     [[nodiscard]] std::uint64_t number() const noexcept override { return number_; }
+    void recheck() override;
+    [[nodiscard]] bool outdated() const noexcept override;
     [[nodiscard]] bool export_keys(const std::string& label, std::span<const std::byte> context,
                                    std::span<std::byte> out) override
     {
@@ -66,7 +70,12 @@ private:
     void on_bytes(std::span<const std::byte> bytes, Instant arrival) override;
     void on_end_of_stream() override;
     void on_io_error(int error) override;
+    void advance(Instant arrival);
+    void ask_responders();
+    void await_end_of_status();
+    void answered(const std::vector<OcspAnswer>& answers);
     void verified();
+    void discard_waiting();
     void deliver_records(Instant arrival);
     void deliver_messages(std::span<const std::byte> stream, Instant arrival);
     void follow_engine();
@@ -76,12 +85,16 @@ private:
     void at_turn_end();
     void check_deadline();
 
+    Loop& loop_;
     SessionOwner* owner_;
     ChannelHandler* handler_ = nullptr; // once verified
     std::uint64_t number_;
     StreamOptions options_;
     Admission::Place place_;
+    TlsSupply supply_;
     std::unique_ptr<TlsEngine> engine_;
+    std::unique_ptr<OcspDesk::Inquiry> inquiry_; // about the peer's chain
+    std::unique_ptr<Timer> status_over_;         // when answers of it end
     StreamDecoder decoder_;
     PeerIdentity peer_;
     State state_ = State::handshaking;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "transports/channel.hpp"
 #include "transports/dtls_cookies.hpp"
@@ -12,6 +13,7 @@
 #include "transports/tls_hello.hpp"
 #include "transports/tls_identity.hpp"
 #include "transports/tls_names.hpp"
+#include "transports/tls_ocsp.hpp"
 #include "transports/tls_openssl.hpp"
 #include "transports/tls_verify.hpp"
 
@@ -38,7 +40,12 @@ struct EngineNotes {
     std::uint32_t idle_messages = 0; // handshake messages since the last application record
     std::uint32_t alerts = 0;        // received
     bool renegotiation_tried = false;
-    DtlsCookies cookies; // datagrams, server role: for whoever sent the ClientHello looked at
+    OcspBytes staple;                    // server role: what to send about ourselves
+    bool staple_came = false;            // client role: whatever the server staples is here
+    std::vector<OcspAnswer> answers;     // about the peer's chain
+    std::vector<OcspQuestion> questions; // to be asked about it; the engine's owner takes them
+    std::vector<std::string> asked;      // their keys
+    DtlsCookies cookies;                 // datagrams, server role: for whoever sent the ClientHello looked at
 };
 
 void attach(ssl_st& session, EngineNotes& notes);

@@ -1,9 +1,11 @@
 #include "transports/tls_verify.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/tls1.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
@@ -16,8 +18,9 @@ namespace {
 
 /// What the callback of one verification remembers.
 struct Run {
-    bool tolerate_undetermined;
+    bool tolerate_undetermined;               // for now
     std::vector<const X509_CRL*> disbelieved; // broken or wrongly signed: they neither revoke nor clear
+    std::map<int, int> doubts;                // depth -> the first error
 };
 
 bool is_revocation_doubt(int error)
@@ -70,6 +73,7 @@ int on_problem(int accepted, X509_STORE_CTX* store)
     if (list != nullptr && !is_only_old(error)) {
         run->disbelieved.push_back(list);
     }
+    run->doubts.emplace(depth, error);
     return 1;
 }
 
@@ -109,6 +113,9 @@ CloseReason reason_of(int error, bool leaf)
     case X509_V_ERR_CA_KEY_TOO_SMALL:
     case X509_V_ERR_CA_MD_TOO_WEAK:
         return CloseReason::weak_key;
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+        return CloseReason::crl_stale;
     default:
         return is_revocation_doubt(error) ? CloseReason::revocation_undetermined : CloseReason::certificate_invalid;
     }
@@ -242,17 +249,21 @@ std::optional<Closed> judge_leaf(X509& leaf, TlsRole role)
     return std::nullopt;
 }
 
+Verdict refused(Closed why)
+{
+    return {std::move(why), {}, {}, false};
+}
+
 Verdict judge_name(X509& leaf, const VerifyRules& rules, const Reference& reference)
 {
     if (bears(leaf, reference, rules.wildcards)) {
-        return {std::nullopt, reference.name};
+        return {std::nullopt, reference.name, {}, false};
     }
     if (!has_alternative_name(leaf) && has_common_name(leaf)) {
-        return {refuse(CloseReason::name_only_in_subject, leaf,
-                       "it has no subjectAltName, and the common name is not looked at"),
-                {}};
+        return refused(refuse(CloseReason::name_only_in_subject, leaf,
+                              "it has no subjectAltName, and the common name is not looked at"));
     }
-    return {refuse(CloseReason::name_mismatch, leaf, "it does not bear the name " + reference.name), {}};
+    return refused(refuse(CloseReason::name_mismatch, leaf, "it does not bear the name " + reference.name));
 }
 
 Verdict judge_client(X509& leaf, const VerifyRules& rules)
@@ -261,9 +272,9 @@ Verdict judge_client(X509& leaf, const VerifyRules& rules)
         return {};
     }
     if (const AllowEntry* const entry = admitting_entry(leaf, rules.allow)) {
-        return {std::nullopt, entry->text};
+        return {std::nullopt, entry->text, {}, false};
     }
-    return {refuse(CloseReason::not_on_allow_list, leaf, "no entry of the allow list admits it"), {}};
+    return refused(refuse(CloseReason::not_on_allow_list, leaf, "no entry of the allow list admits it"));
 }
 
 TlsRole other(TlsRole role)
@@ -275,34 +286,109 @@ Verdict judge(X509_STORE_CTX& store, const VerifyRules& rules, const Reference& 
 {
     const TlsRole peer = other(rules.role);
     if (X509_verify_cert(&store) != 1) {
-        return {refusal_of_library(store, peer), {}};
+        return refused(refusal_of_library(store, peer));
     }
     const STACK_OF(X509)* const chain = X509_STORE_CTX_get0_chain(&store);
     X509& leaf = *sk_X509_value(chain, 0);
     X509& anchor = *sk_X509_value(chain, sk_X509_num(chain) - 1);
     if (const auto why = why_not_anchor(anchor)) {
-        return {refuse(CloseReason::invalid_ca, anchor, *why), {}};
+        return refused(refuse(CloseReason::invalid_ca, anchor, *why));
     }
     if (auto refusal = judge_keys(store, rules)) {
-        return {std::move(refusal), {}};
+        return refused(std::move(*refusal));
     }
     if (auto refusal = judge_leaf(leaf, peer)) {
-        return {std::move(refusal), {}};
+        return refused(std::move(*refusal));
     }
     return rules.role == TlsRole::client ? judge_name(leaf, rules, reference) : judge_client(leaf, rules);
 }
 
+struct StatusRules {
+    const VerifyRules& rules;
+    const Run& run;
+    bool by_lists; // they were looked at
+    StatusSource* source;
+};
+
+/// RFC 7633: the issuer wants the certificate shown with a response, and nobody to settle for less.
+bool must_be_stapled(X509& leaf)
+{
+    auto* const features = static_cast<TLS_FEATURE*>(X509_get_ext_d2i(&leaf, NID_tlsfeature, nullptr, nullptr));
+    bool found = false;
+    for (int i = 0; i < sk_ASN1_INTEGER_num(features); ++i) {
+        found = found || ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i)) == TLSEXT_TYPE_status_request;
+    }
+    TLS_FEATURE_free(features);
+    return found;
+}
+
+/// Why the status of a certificate is not known, if it is not.
+std::optional<Closed> doubt_about(X509& certificate, int depth, const StatusRules& by, const StatusSaid& said)
+{
+    const auto listed = by.run.doubts.find(depth);
+    const bool cleared_by_list = by.by_lists && listed == by.run.doubts.end();
+    if (cleared_by_list || (said.finding && said.finding->status == OcspStatus::good)) {
+        return std::nullopt;
+    }
+    const bool by_list = listed != by.run.doubts.end();
+    if (said.finding && (said.finding->status != OcspStatus::no_responder || !by_list)) {
+        return refuse(reason_of(said.finding->status, depth == 0), certificate, said.finding->text);
+    }
+    if (by_list) {
+        return refuse(reason_of(listed->second, depth == 0), certificate,
+                      X509_verify_cert_error_string(listed->second));
+    }
+    if (by.source == nullptr) {
+        return std::nullopt; // soft, and nowhere to look
+    }
+    return refuse(CloseReason::revocation_undetermined, certificate, "no staple speaks of an intermediate authority");
+}
+
+void judge_status(X509_STORE_CTX& store, const StatusRules& by, Verdict& verdict)
+{
+    const STACK_OF(X509)* const chain = X509_STORE_CTX_get0_chain(&store);
+    for (int depth = 0; depth + 1 < sk_X509_num(chain); ++depth) {
+        X509& certificate = *sk_X509_value(chain, depth);
+        StatusSaid said;
+        if (by.source != nullptr) {
+            said = by.source->status_of(certificate, *sk_X509_value(chain, depth + 1), depth == 0);
+        }
+        if (said.finding && said.finding->status == OcspStatus::revoked) {
+            verdict.refusal = refuse(reason_of(said.finding->status, depth == 0), certificate, said.finding->text);
+            return;
+        }
+        if (said.awaited) {
+            verdict.awaits_status = true;
+            continue;
+        }
+        auto doubt = doubt_about(certificate, depth, by, said);
+        const bool stapling_promised =
+            depth == 0 && said.finding && said.finding->status == OcspStatus::missing && must_be_stapled(certificate);
+        if (stapling_promised) {
+            doubt = refuse(CloseReason::ocsp_missing, certificate, "its issuer promises that it comes with a response");
+        }
+        if (doubt && (stapling_promised || by.rules.revocation == Revocation::require)) {
+            verdict.refusal = std::move(doubt);
+            return;
+        }
+        if (doubt && verdict.undetermined.empty()) {
+            verdict.undetermined = std::string{name(doubt->reason)};
+        }
+    }
+}
+
 } // namespace
 
-Verdict verify_chain(x509_store_ctx_st& store, const VerifyRules& rules, const Reference& reference)
+Verdict verify_chain(x509_store_ctx_st& store, const VerifyRules& rules, const Reference& reference,
+                     StatusSource* status)
 {
-    Run run{rules.revocation == Revocation::soft, {}};
+    Run run{rules.revocation == Revocation::soft || status != nullptr, {}, {}};
     X509_STORE_CTX_set_app_data(&store, &run);
     X509_STORE_CTX_set_verify_cb(&store, on_problem);
     unsigned long flags = 0;
-    // Soft without any list would only make OpenSSL look for what is not there.
-    if (rules.revocation == Revocation::require ||
-        (rules.revocation == Revocation::soft && rules.has_revocation_lists)) {
+    // Without any list OpenSSL would only look for what is not there; require wants to hear so.
+    const bool by_lists = rules.revocation != Revocation::none && rules.has_revocation_lists;
+    if (by_lists || (rules.revocation == Revocation::require && status == nullptr)) {
         flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
     }
     const auto time = certificate_time(rules.clock);
@@ -314,6 +400,9 @@ Verdict verify_chain(x509_store_ctx_st& store, const VerifyRules& rules, const R
     }
     X509_STORE_CTX_set_flags(&store, flags);
     Verdict verdict = judge(store, rules, reference);
+    if (!verdict.refusal && rules.revocation != Revocation::none) {
+        judge_status(store, {rules, run, by_lists, status}, verdict);
+    }
     // A tolerated problem leaves its code behind, which would be taken for the result.
     X509_STORE_CTX_set_error(&store, verdict.refusal ? alert_code(verdict.refusal->reason) : X509_V_OK);
     X509_STORE_CTX_set_app_data(&store, nullptr);

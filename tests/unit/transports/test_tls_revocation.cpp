@@ -62,6 +62,7 @@ TEST_CASE("the matrix: what is listed, how fresh the lists are, and how strict t
     constexpr auto kRevoked = CloseReason::certificate_revoked;
     constexpr auto kIssuer = CloseReason::issuer_revoked;
     constexpr auto kUnknown = CloseReason::revocation_undetermined;
+    constexpr auto kStale = CloseReason::crl_stale;
     struct Row {
         const char* what;
         std::vector<std::string> lists;
@@ -77,9 +78,9 @@ TEST_CASE("the matrix: what is listed, how fresh the lists are, and how strict t
         {"intermediate's list missing", {clear}, kAccepted, kUnknown},
         {"leaf listed, the other list missing", {lists}, kRevoked, kRevoked},
         {"intermediate listed, the other list missing", {root_lists}, kIssuer, kUnknown},
-        {"leaf's list expired", {root_clear, old_clear}, kAccepted, kUnknown},
-        {"leaf's list from the future", {root_clear, future_clear}, kAccepted, kUnknown},
-        {"leaf listed on an expired list", {root_clear, old_lists}, kRevoked, kUnknown},
+        {"leaf's list expired", {root_clear, old_clear}, kAccepted, kStale},
+        {"leaf's list from the future", {root_clear, future_clear}, kAccepted, kStale},
+        {"leaf listed on an expired list", {root_clear, old_lists}, kRevoked, kStale},
         {"an expired list beside a fresh one", {root_clear, old_clear, lists}, kRevoked, kRevoked},
         {"a cleared list beside an expired one that lists", {root_clear, old_lists, clear}, kAccepted, kAccepted},
     };
