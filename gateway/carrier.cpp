@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "gateway/carrier_ssh.hpp"
+#include "gateway/credentials.hpp"
 #include "gateway/policies.hpp"
 #include "transports/dtls.hpp"
 #include "transports/tls.hpp"
@@ -12,48 +13,69 @@ namespace gateway {
 
 namespace {
 
+std::vector<CarrierProblem> credential_warnings(const Tunnel& tunnel, const transports::TlsContext& context)
+{
+    auto warnings = expiry_warnings(tunnel, inventory_of(context));
+    if (tunnel.role == Role::server && tunnel.tls.ocsp != transports::Ocsp::none && !own_question(context)) {
+        warnings.push_back({"tls", "ocsp",
+                            "nothing can be stapled: our certificate names no responder that speaks http, or its "
+                            "issuer is neither behind it in its file nor in ca"});
+    }
+    return warnings;
+}
+
 class TlsCarrier final : public Carrier {
 public:
     TlsCarrier(const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context)
-        : options_{stream_options(tunnel)}, server_name_{tunnel.server_name}, context_{std::move(context)}
+        : tunnel_{tunnel}, options_{stream_options(tunnel)}, supply_{std::move(context)}
     {}
 
+    [[nodiscard]] std::vector<CarrierProblem> warnings() const override
+    {
+        return credential_warnings(tunnel_, *supply_.current());
+    }
+    [[nodiscard]] std::optional<transports::TlsSupply> supply() const override { return supply_; }
     [[nodiscard]] std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const override
     {
-        return transports::make_tls_connector(loop, context_, options_, server_name_);
+        return transports::make_tls_connector(loop, supply_, options_, tunnel_.server_name);
     }
     [[nodiscard]] Bound listen(transports::Loop& loop, const SocketAddress& address, transports::Admission& admission,
                                transports::ChannelHandler& handler) const override
     {
-        return transports::make_tls_listener(loop, address.storage, context_, options_, admission, handler);
+        return transports::make_tls_listener(loop, address.storage, supply_, options_, admission, handler);
     }
 
 private:
+    const Tunnel& tunnel_;
     transports::StreamOptions options_;
-    std::string server_name_;
-    std::shared_ptr<const transports::TlsContext> context_;
+    transports::TlsSupply supply_;
 };
 
 class DtlsCarrier final : public Carrier {
 public:
     DtlsCarrier(const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context)
-        : options_{datagram_options(tunnel)}, server_name_{tunnel.server_name}, context_{std::move(context)}
+        : tunnel_{tunnel}, options_{datagram_options(tunnel)}, supply_{std::move(context)}
     {}
 
+    [[nodiscard]] std::vector<CarrierProblem> warnings() const override
+    {
+        return credential_warnings(tunnel_, *supply_.current());
+    }
+    [[nodiscard]] std::optional<transports::TlsSupply> supply() const override { return supply_; }
     [[nodiscard]] std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const override
     {
-        return transports::make_dtls_connector(loop, context_, options_, server_name_);
+        return transports::make_dtls_connector(loop, supply_, options_, tunnel_.server_name);
     }
     [[nodiscard]] Bound listen(transports::Loop& loop, const SocketAddress& address, transports::Admission& admission,
                                transports::ChannelHandler& handler) const override
     {
-        return transports::make_dtls_listener(loop, address.storage, context_, options_, admission, handler);
+        return transports::make_dtls_listener(loop, address.storage, supply_, options_, admission, handler);
     }
 
 private:
+    const Tunnel& tunnel_;
     transports::DatagramOptions options_;
-    std::string server_name_;
-    std::shared_ptr<const transports::TlsContext> context_;
+    transports::TlsSupply supply_;
 };
 
 template <class Made>

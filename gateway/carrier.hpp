@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "transports/admission.hpp"
 #include "transports/channel.hpp"
 #include "transports/loop.hpp"
+#include "transports/tls_supply.hpp"
 
 namespace gateway {
 
@@ -37,6 +39,9 @@ public:
 
     /// What works and deserves a word.
     [[nodiscard]] virtual std::vector<CarrierProblem> warnings() const { return {}; }
+
+    /// What its sessions are made of, to be replaced when files are read again; nothing where that is not done.
+    [[nodiscard]] virtual std::optional<transports::TlsSupply> supply() const { return std::nullopt; }
 
     /// Client role.
     [[nodiscard]] virtual std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const = 0;

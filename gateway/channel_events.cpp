@@ -31,7 +31,8 @@ bool is_orderly(CloseReason reason) noexcept
 {
     return reason == CloseReason::local_request || reason == CloseReason::drained ||
            reason == CloseReason::peer_closed || reason == CloseReason::idle_timeout ||
-           reason == CloseReason::max_channel_age || reason == CloseReason::superseded;
+           reason == CloseReason::max_channel_age || reason == CloseReason::superseded ||
+           reason == CloseReason::credentials_replaced;
 }
 
 AuditRecord record_of(AuditEvent event, const std::string& tunnel, const transports::PeerIdentity& peer)
@@ -65,6 +66,7 @@ nlohmann::ordered_json identity_fields(AuditEvent event, const transports::PeerI
     }
     add("protocol", peer.protocol);
     add("suite", peer.suite);
+    add("undetermined", peer.undetermined);
     return fields;
 }
 
@@ -108,6 +110,14 @@ void ChannelEvents::opened(const transports::PeerIdentity& peer)
 void ChannelEvents::closed(const transports::PeerIdentity& peer, const transports::Closed& why)
 {
     ++counters_.closed.at(static_cast<std::size_t>(why.reason));
+    if (transports::is_certificate_reason(why.reason)) { // admitted once, and no longer
+        AuditRecord rejected = record_of(AuditEvent::certificate_rejected, tunnel_, peer);
+        rejected.success = false;
+        rejected.reason = name(why.reason);
+        nlohmann::ordered_json fields = identity_fields(rejected.event, peer);
+        fields["text"] = printable(why.text);
+        (void)services_.audit.record(rejected, fields);
+    }
     AuditRecord record = record_of(AuditEvent::channel_closed, tunnel_, peer);
     record.success = is_orderly(why.reason);
     record.reason = name(why.reason);

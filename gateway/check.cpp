@@ -101,6 +101,7 @@ Json tls_json(const Tunnel& tunnel)
     Json result = {{"ca", path_text(tls.ca, absent_ca(tunnel.role))},
                    {"certificate", path_text(tls.certificate, "none")},
                    {"revocation", name(tls.revocation)},
+                   {"ocsp", name(tls.ocsp)},
                    {"certificate-time", name(tls.clock        ? CertificateTime::bootstrap
                                              : tls.check_time ? CertificateTime::strict
                                                               : CertificateTime::unchecked)},
@@ -284,6 +285,7 @@ void print_tls(const Tunnel& tunnel, std::ostream& out)
     line(out, "ca", path_text(tls.ca, absent_ca(tunnel.role)));
     line(out, "certificate", path_text(tls.certificate, "none"));
     line(out, "revocation", name(tls.revocation));
+    line(out, "ocsp", name(tls.ocsp));
     line(out, "versions", fmt::format("{}", fmt::join(tls.policy.versions, ", ")));
     line(out, "suites", fmt::format("{}", fmt::join(tls.policy.suites, ", ")));
     line(out, "groups", fmt::format("{}", fmt::join(tls.policy.groups, ", ")));

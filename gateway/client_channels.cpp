@@ -208,6 +208,10 @@ void ClientChannels::slot_opened(Slot& slot)
     events_.opened(channel.peer());
     refresh();
     owner_.on_channel_open(channel);
+    if (channel.outdated()) { // replaced in the middle of its handshake
+        retire(slot, transports::CloseReason::credentials_replaced);
+        on_timer();
+    }
     arm();
 }
 
@@ -304,12 +308,31 @@ bool ClientChannels::is_replaced(std::uint64_t number) const noexcept
 void ClientChannels::retire(std::uint64_t number)
 {
     if (Slot* const slot = find(number); slot != nullptr && !slot->retiring) {
-        slot->retiring = true;
-        slot->close_reason = transports::CloseReason::drained;
-        refresh();
-        next_attempt_ = {};
+        retire(*slot, transports::CloseReason::drained);
         on_timer();
     }
+}
+
+void ClientChannels::retire(Slot& slot, transports::CloseReason why)
+{
+    slot.retiring = true;
+    slot.close_reason = why;
+    refresh();
+    next_attempt_ = {};
+}
+
+void ClientChannels::recheck()
+{
+    for (const auto& slot : slots_) {
+        if (slot->connecting()) {
+            continue;
+        }
+        slot->channel()->recheck();
+        if (!slot->retiring && slot->channel()->outdated()) {
+            retire(*slot, transports::CloseReason::credentials_replaced);
+        }
+    }
+    on_timer();
 }
 
 void ClientChannels::close_replaced(std::uint64_t number)

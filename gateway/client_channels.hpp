@@ -67,6 +67,9 @@ public:
     void distrust(const transports::Closed& why);
     /// It takes no new requests, and may close once its exchanges are over.
     [[nodiscard]] bool is_replaced(std::uint64_t number) const noexcept;
+    /// Credentials were replaced: channels whose peer is admitted no longer end, those of an old certificate of ours
+    /// are made anew before they do.
+    void recheck();
     void stop(); // no attempts any more, open channels are closed
     [[nodiscard]] const ChannelCounters& counters() const noexcept { return events_.counters(); }
     [[nodiscard]] ChannelEvents& events() noexcept { return events_; }
@@ -87,6 +90,7 @@ private:
     [[nodiscard]] Slot* find(std::uint64_t number) const noexcept;
     [[nodiscard]] std::size_t connecting() const noexcept;
     [[nodiscard]] bool needs_channel() const noexcept;
+    void retire(Slot& slot, transports::CloseReason why);
     void retire_aged(transports::Nanoseconds now);
 
     Services services_;

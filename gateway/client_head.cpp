@@ -22,8 +22,13 @@ std::string client_text(const ntp_shim::ClientEndpoint& client)
 } // namespace
 
 ClientHead::ClientHead(Services services, const Tunnel& tunnel, Parts parts, ReplySink& sink)
-    : services_{services}, tunnel_{tunnel}, sink_{sink}, sealing_{std::move(parts.sealing)},
-      shim_{client_policy(tunnel, services.random), counters_, sealing_ ? &sealing_->seal() : nullptr},
+    : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, parts.supply,
+                                                                        [this] {
+                                                                            channels_.recheck();
+                                                                            turn_end_.request();
+                                                                        })},
+      sink_{sink}, sealing_{std::move(parts.sealing)}, shim_{client_policy(tunnel, services.random), counters_,
+                                                             sealing_ ? &sealing_->seal() : nullptr},
       channels_{services, tunnel, std::move(parts.connector), *this}, turn_end_{services.loop, [this] { work(); }},
       timer_{services.loop, [this] { work(); }}
 {}
@@ -39,6 +44,9 @@ void ClientHead::reload()
 {
     if (sealing_) {
         sealing_->reload();
+    }
+    if (credentials_) {
+        credentials_->reload();
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -11,6 +12,7 @@
 
 #include "gateway/client_channels.hpp"
 #include "gateway/config.hpp"
+#include "gateway/credentials.hpp"
 #include "gateway/roles.hpp"
 #include "gateway/sealing.hpp"
 #include "gateway/services.hpp"
@@ -24,7 +26,8 @@ class ClientHead final : public ClientRole, private ClientChannelsOwner {
 public:
     struct Parts {
         std::unique_ptr<transports::Connector> connector;
-        std::unique_ptr<ClientSealing> sealing; // the inner seal; nothing without one
+        std::unique_ptr<ClientSealing> sealing;      // the inner seal; nothing without one
+        std::optional<transports::TlsSupply> supply; // the connector's
     };
     /// `tunnel` and `sink` outlive the head-end.
     ClientHead(Services services, const Tunnel& tunnel, Parts parts, ReplySink& sink);
@@ -66,6 +69,7 @@ private:
 
     Services services_;
     const Tunnel& tunnel_;
+    std::unique_ptr<Credentials> credentials_; // last to go
     ReplySink& sink_;
     struct Leaving {
         std::uint64_t channel{};

@@ -146,6 +146,8 @@ struct Tunnel {
     Timing timing;
     Limits limits; // the process's, lowered by the tunnel
     transports::TlsSettings tls;
+    std::vector<uid_t> secret_owners; // who may own the private key's file, beside root
+    bool group_readable_keys = false; // its group may read it
     transports::SshSettings ssh;
     bool stdio = false;       // server role under ssh: serves standard input and output, and listens nowhere
     std::size_t stdio_line{}; // where the file says so

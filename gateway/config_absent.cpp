@@ -24,8 +24,6 @@ constexpr std::array kAbsent = {
     Absent{"control", "", "", "control", "leave it out"},
     Absent{"metrics", "", "", "metrics", "leave it out"},
     Absent{"tunnels.timing.correct-excess", "true", "", "correct-excess", "expected false"},
-    Absent{"tunnels.tls.ocsp", "staple", "", "ocsp {}", "expected none; see crl and revocation"},
-    Absent{"tunnels.tls.ocsp", "fetch", "", "ocsp {}", "expected none; see crl and revocation"},
 };
 
 std::string without_positions(std::string_view key)

@@ -17,15 +17,12 @@ namespace {
 
 using Words = std::vector<std::string>;
 using transports::ClientCertificate;
+using transports::Ocsp;
 using transports::Revocation;
 
 constexpr std::string_view kAlpn = "ntpgate/1";
 constexpr std::string_view kNtsAlpn = "ntske/1"; // RFC 8915 section 4
 constexpr std::array<std::string_view, 5> kIdentityForms = {"DNS:", "IP:", "URI:", "EMAIL:", "SPKI-SHA256:"};
-enum class Ocsp : std::uint8_t { none, staple, fetch };
-constexpr std::array<Choice<Ocsp>, 3> kOcspWords{
-    {{"none", Ocsp::none}, {"staple", Ocsp::staple}, {"fetch", Ocsp::fetch}}};
-
 template <typename Item>
 bool holds(const std::vector<Item>& items, const Item& item)
 {
@@ -166,6 +163,8 @@ private:
 
     void judge_key(const Value& key)
     {
+        draft_.tunnel.secret_owners = context_.owners;
+        draft_.tunnel.group_readable_keys = context_.profile.group_readable_keys;
         auto verdict = judge_secret({*settings_.key, context_.owners});
         if (verdict.error) {
             report_.error(key.place(), std::move(*verdict.error));
@@ -193,12 +192,15 @@ private:
         if (!allowed.empty() && !holds(allowed, settings_.revocation)) {
             refuse_choice(place("revocation"), context_.profile.demands.certificates, name(settings_.revocation));
         }
-        if (settings_.revocation == Revocation::require && !section_.has("crl")) {
+        section_.choice("ocsp", std::span<const Choice<Ocsp>>{kOcspWords}, settings_.ocsp);
+        const bool asks = settings_.ocsp == Ocsp::fetch || (settings_.ocsp == Ocsp::staple && is(Role::client));
+        if (settings_.revocation == Revocation::require && !section_.has("crl") && !asks) {
             report_.error(place("revocation"), "require has nothing to look in (expected crl: with the authorities' "
-                                               "lists)");
+                                               "lists, or ocsp:)");
         }
-        auto ocsp = Ocsp::none;
-        section_.choice("ocsp", std::span<const Choice<Ocsp>>{kOcspWords}, ocsp);
+        if (settings_.revocation == Revocation::none && is(Role::client) && settings_.ocsp != Ocsp::none) {
+            report_.warning(place("ocsp"), "has no effect under revocation: none");
+        }
     }
 
     void read_certificate_time()
@@ -214,6 +216,11 @@ private:
             report_.warning(place("certificate-time"), "unchecked: expired certificates are accepted");
         }
         read_bootstrap(section_, time == CertificateTime::bootstrap, context_, draft_);
+        if (settings_.clock && settings_.ocsp != Ocsp::none) {
+            report_.error(place("ocsp"),
+                          "has no time to judge responses by under certificate-time: bootstrap (expected "
+                          "none, and crl)");
+        }
     }
 
     void read_server_name()

@@ -13,6 +13,8 @@ inline constexpr std::array<Choice<ChannelKind>, 5> kChannelWords{{{"tls", Chann
                                                                    {"ssh", ChannelKind::ssh},
                                                                    {"mac", ChannelKind::mac},
                                                                    {"nts", ChannelKind::nts}}};
+inline constexpr std::array<Choice<transports::Ocsp>, 3> kOcspWords{
+    {{"none", transports::Ocsp::none}, {"staple", transports::Ocsp::staple}, {"fetch", transports::Ocsp::fetch}}};
 inline constexpr std::array<Choice<transports::Revocation>, 3> kRevocationWords{
     {{"none", transports::Revocation::none},
      {"soft", transports::Revocation::soft},

@@ -51,8 +51,9 @@ std::variant<std::unique_ptr<ClientRole>, Problems> make_ungated(Services servic
     if (!carrier) {
         return problems;
     }
-    return std::make_unique<ClientHead>(services, tunnel,
-                                        ClientHead::Parts{carrier->connector(services.loop), std::move(sealing)}, sink);
+    return std::make_unique<ClientHead>(
+        services, tunnel, ClientHead::Parts{carrier->connector(services.loop), std::move(sealing), carrier->supply()},
+        sink);
 }
 
 } // namespace

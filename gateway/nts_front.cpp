@@ -9,6 +9,7 @@
 #include "gateway/accounting.hpp"
 #include "gateway/address.hpp"
 #include "gateway/channel_events.hpp"
+#include "gateway/credentials.hpp"
 #include "gateway/nts_keys.hpp"
 #include "gateway/nts_sealing.hpp"
 #include "gateway/policies.hpp"
@@ -47,14 +48,13 @@ class NtsServer final : public ServerSealing, private transports::KeServerOwner 
 public:
     struct Parts {
         NtsKeyFile keys;
-        std::shared_ptr<const transports::TlsContext> context;
+        std::optional<transports::TlsSupply> supply;
         std::vector<SocketAddress> ke_listen;
     };
     NtsServer(Services services, const Tunnel& tunnel, Parts parts)
-        : services_{services}, tunnel_{tunnel}, parts_{std::move(parts)}, seal_{nullptr, tunnel.nts->plain,
-                                                                                [this](std::span<std::byte> octets) {
-                                                                                    services_.random.fill(octets);
-                                                                                }},
+        : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, parts.supply, [] {})},
+          parts_{std::move(parts)}, seal_{nullptr, tunnel.nts->plain,
+                                          [this](std::span<std::byte> octets) { services_.random.fill(octets); }},
           keys_{services, tunnel, std::move(parts_.keys), [this](NtsKeys::Ring ring) { seal_.use(std::move(ring)); }},
           policy_{tunnel.nts->aeads, tunnel.nts->servers},
           admission_{admission_limits(tunnel.limits), &services.admission}, events_{services, tunnel.name},
@@ -64,13 +64,19 @@ public:
     }
 
     [[nodiscard]] ntp_shim::ServerSeal& seal() noexcept override { return seal_; }
-    void reload() override { keys_.reload(); }
+    void reload() override
+    {
+        keys_.reload();
+        if (credentials_) {
+            credentials_->reload();
+        }
+    }
 
     std::optional<std::string> bind(const std::vector<std::string>& asked_at) override
     {
         tell_port(asked_at);
         for (const auto& address : parts_.ke_listen) {
-            if (auto error = server_.listen(address.storage, parts_.context)) {
+            if (auto error = server_.listen(address.storage, *parts_.supply)) {
                 return "tunnel " + tunnel_.name + ": " + *error;
             }
         }
@@ -114,6 +120,7 @@ private:
 
     Services services_;
     const Tunnel& tunnel_;
+    std::unique_ptr<Credentials> credentials_; // last to go
     Parts parts_;
     ntp_shim::NtsServerSeal seal_;
     NtsKeys keys_;
@@ -238,7 +245,7 @@ std::variant<std::unique_ptr<ServerSealing>, std::vector<CarrierProblem>> make_n
             }
             return out;
         }
-        parts.context = std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context));
+        parts.supply = std::get<std::shared_ptr<const transports::TlsContext>>(std::move(context));
     }
     return std::make_unique<NtsServer>(services, tunnel, std::move(parts));
 }

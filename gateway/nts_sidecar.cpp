@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "gateway/credentials.hpp"
 #include "gateway/nts_memory.hpp"
 #include "gateway/nts_sealing.hpp"
 #include "gateway/policies.hpp"
@@ -51,12 +52,11 @@ private:
 
 class NtsClient final : public ClientSealing {
 public:
-    NtsClient(Services services, const Tunnel& tunnel, std::shared_ptr<const transports::TlsContext> context)
-        : services_{services}, tunnel_{tunnel}, memory_{services, tunnel}, seal_{[this](std::span<std::byte> octets) {
-              services_.random.fill(octets);
-          }},
+    NtsClient(Services services, const Tunnel& tunnel, const transports::TlsSupply& supply)
+        : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, supply, [] {})},
+          memory_{services, tunnel}, seal_{[this](std::span<std::byte> octets) { services_.random.fill(octets); }},
           watchful_{seal_, [this] { look_at_session(); }}, client_{services.loop,
-                                                                   make_connector(services, tunnel, std::move(context)),
+                                                                   make_connector(services, tunnel, supply),
                                                                    {ntp_shim::kMaxKeResponse, tunnel.timing.handshake}},
           report_{services.loop, [this] { report(); }}
     {}
@@ -71,7 +71,7 @@ public:
     NtsClient& operator=(const NtsClient&) = delete;
 
     [[nodiscard]] ntp_shim::ClientSeal& seal() noexcept override { return watchful_; }
-    void reload() override {}
+    void reload() override { credentials_->reload(); }
     void distrust() override { (void)seal_.take_session(); }
     void use(const Route& /*route*/) override {}
     void on_stale(std::function<void()> stale) override { stale_ = std::move(stale); }
@@ -87,11 +87,11 @@ private:
     };
 
     static std::unique_ptr<transports::Connector> make_connector(Services services, const Tunnel& tunnel,
-                                                                 std::shared_ptr<const transports::TlsContext> context)
+                                                                 const transports::TlsSupply& supply)
     {
         auto options = stream_options(tunnel);
         options.framing = transports::StreamFraming::records;
-        return transports::make_tls_connector(services.loop, std::move(context), options, tunnel.server_name);
+        return transports::make_tls_connector(services.loop, supply, options, tunnel.server_name);
     }
     [[nodiscard]] bool is_for(const std::string& target) const
     {
@@ -115,6 +115,7 @@ private:
 
     Services services_;
     const Tunnel& tunnel_;
+    std::unique_ptr<Credentials> credentials_; // last to go
     NtsMemory memory_;
     ntp_shim::NtsClientSeal seal_;
     WatchfulSeal watchful_;

@@ -355,4 +355,9 @@ std::string_view name(transports::Revocation revocation) noexcept
     return word_for(kRevocationWords, revocation);
 }
 
+std::string_view name(transports::Ocsp ocsp) noexcept
+{
+    return word_for(kOcspWords, ocsp);
+}
+
 } // namespace gateway

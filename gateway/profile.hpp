@@ -94,5 +94,6 @@ struct BuiltInProfile {
 [[nodiscard]] std::string_view name(CertificateTime time) noexcept;
 [[nodiscard]] std::string_view name(transports::ClientCertificate demand) noexcept;
 [[nodiscard]] std::string_view name(transports::Revocation revocation) noexcept;
+[[nodiscard]] std::string_view name(transports::Ocsp ocsp) noexcept;
 
 } // namespace gateway

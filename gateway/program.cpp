@@ -302,7 +302,8 @@ void Program::reopen_files()
     for (const auto& server : servers_) {
         server->reload();
     }
-    log_.warn("SIGHUP: audit file reopened and key files read; the configuration is not reloaded by this version");
+    log_.warn("SIGHUP: audit file reopened; keys, certificates and lists are read again; the configuration is not "
+              "reloaded by this version");
 }
 
 void Program::stop(int code)

@@ -25,7 +25,9 @@ constexpr Nanoseconds kFastSweep = std::chrono::milliseconds{10};           // s
 
 ServerHead::ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier,
                        std::unique_ptr<ServerSealing> sealing)
-    : services_{services}, tunnel_{tunnel}, carrier_{std::move(carrier)}, sealing_{std::move(sealing)},
+    : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, carrier->supply(),
+                                                                        [this] { recheck_peers(); })},
+      carrier_{std::move(carrier)}, sealing_{std::move(sealing)},
       admission_{admission_limits(tunnel.limits), &services.admission}, shim_{server_policy(tunnel, services.random),
                                                                               counters_,
                                                                               sealing_ ? &sealing_->seal() : nullptr},
@@ -39,6 +41,9 @@ void ServerHead::reload()
 {
     if (sealing_) {
         sealing_->reload();
+    }
+    if (credentials_) {
+        credentials_->reload();
     }
 }
 
@@ -313,6 +318,14 @@ void ServerHead::look_after(std::uint64_t number, Peer& peer, ntp_shim::Instant 
         peer.channel->close(transports::CloseReason::peer_closed);
     } else if (peer.leave_after && idle && now.boot >= *peer.leave_after) {
         peer.channel->close(draining_ ? transports::CloseReason::drained : transports::CloseReason::max_channel_age);
+    }
+}
+
+/// Those of an old certificate of ours go on until max-channel-age: it was good when they were opened.
+void ServerHead::recheck_peers()
+{
+    for (const auto& [number, peer] : peers_) {
+        peer.channel->recheck(); // closing comes back on a later turn: the map does not change here
     }
 }
 

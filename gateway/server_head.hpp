@@ -13,6 +13,7 @@
 #include "gateway/carrier.hpp"
 #include "gateway/channel_events.hpp"
 #include "gateway/config.hpp"
+#include "gateway/credentials.hpp"
 #include "gateway/deferred_frames.hpp"
 #include "gateway/roles.hpp"
 #include "gateway/sealing.hpp"
@@ -71,6 +72,7 @@ private:
     void send_reply(transports::Channel& channel, std::span<const std::byte> message);
     void send_pong(transports::Channel& channel, std::span<const std::byte> message);
     void say_goodbye(Peer& peer, transports::Nanoseconds now);
+    void recheck_peers();
     void look_after_peers();
     void look_after(std::uint64_t number, Peer& peer, ntp_shim::Instant now);
     void work();
@@ -78,6 +80,7 @@ private:
 
     Services services_;
     const Tunnel& tunnel_;
+    std::unique_ptr<Credentials> credentials_; // last to go
     std::unique_ptr<Carrier> carrier_;
     std::unique_ptr<ServerSealing> sealing_;
     transports::Admission admission_;
