@@ -11,11 +11,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 CODE = ExtendedKeyUsageOID.CODE_SIGNING
+OCSP = ExtendedKeyUsageOID.OCSP_SIGNING
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -55,6 +56,8 @@ class Wish:
     starts: float = -1.0  # hours from now
     ends: float = 24.0
     rsa_bits: int = 0  # 0: ECDSA P-256
+    responder: str = ""  # where its status can be asked
+    must_staple: bool = False  # RFC 7633
 
 
 @dataclass
@@ -92,7 +95,7 @@ def write_key(path: Path, key: Key) -> str:
 class Authority:
     """A certificate authority; `parent` makes it an intermediate one."""
 
-    def __init__(self, name: str, parent: Authority | None = None) -> None:
+    def __init__(self, name: str, parent: Authority | None = None, responder: str = "") -> None:
         self.parent = parent
         self.name = name
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -106,6 +109,8 @@ class Authority:
             .add_extension(key_usage(signs_certificates=True), True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), False))
+        if responder:
+            builder = builder.add_extension(answered_at(responder), False)
         self.certificate = builder.sign(issuer.key, hashes.SHA256())
 
     def write(self, path: Path) -> str:
@@ -122,9 +127,10 @@ class Authority:
         chain = [self.certificate] if self.parent else []
         return Leaf(sign(wanted, key, self), key, chain)
 
-    def crl(self, *revoked: x509.Certificate) -> bytes:
+    def crl(self, *revoked: x509.Certificate, ends: float = 24) -> bytes:
+        """`ends` is in hours from now."""
         builder = (x509.CertificateRevocationListBuilder().issuer_name(subject(self.name))
-                   .last_update(hours(-1)).next_update(hours(24))
+                   .last_update(hours(min(-1, ends - 1))).next_update(hours(ends))
                    .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False)
                    .add_extension(x509.CRLNumber(1), False))
         for certificate in revoked:
@@ -163,9 +169,18 @@ def leaf_builder(wish: Wish, key: Key) -> x509.CertificateBuilder:
     if wish.names:
         names = x509.SubjectAlternativeName([general_name(name) for name in wish.names])
         builder = builder.add_extension(names, False)
+    if wish.responder:
+        builder = builder.add_extension(answered_at(wish.responder), False)
+    if wish.must_staple:
+        builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), False)
     if wish.usages is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage(wish.usages), False)
     return builder
+
+
+def answered_at(url: str) -> x509.AuthorityInformationAccess:
+    return x509.AuthorityInformationAccess([x509.AccessDescription(
+        AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(url))])
 
 
 def key_usage(signs_certificates: bool) -> x509.KeyUsage:
