@@ -277,14 +277,9 @@ Verdict judge_client(X509& leaf, const VerifyRules& rules)
     return refused(refuse(CloseReason::not_on_allow_list, leaf, "no entry of the allow list admits it"));
 }
 
-TlsRole other(TlsRole role)
-{
-    return role == TlsRole::client ? TlsRole::server : TlsRole::client;
-}
-
 Verdict judge(X509_STORE_CTX& store, const VerifyRules& rules, const Reference& reference)
 {
-    const TlsRole peer = other(rules.role);
+    const TlsRole peer = rules.role == TlsRole::client ? TlsRole::server : TlsRole::client;
     if (X509_verify_cert(&store) != 1) {
         return refused(refusal_of_library(store, peer));
     }
