@@ -18,7 +18,7 @@ using Octets = std::span<const unsigned char>;
 
 bool holds(Octets whole, Octets part)
 {
-    return std::ranges::search(whole, part).begin() != whole.end();
+    return std::search(whole.begin(), whole.end(), part.begin(), part.end()) != whole.end();
 }
 
 transports::OcspQuestion question()
