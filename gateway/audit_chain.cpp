@@ -142,7 +142,12 @@ std::optional<std::string> ChainVerifier::why_wrong(const ChainLine& line) const
         if (line.head.seq == 1 && line.prev != chain_start()) {
             return "seq 1 names a line before it";
         }
-        return std::nullopt; // a later seq: the file before this one was not given
+        // A later seq begins a file only where rotation began it, and that record says what it follows.
+        if (line.head.seq != 1 && line.after != ChainHead{line.head.seq - 1, line.prev}) {
+            return fmt::format("seq {} begins neither a chain nor a file after rotation: lines before it are missing",
+                               line.head.seq);
+        }
+        return std::nullopt;
     }
     // A process that finds no file begins a chain of its own; so does nobody within a file.
     if (line_ == 1 && line.head.seq == 1 && line.prev == chain_start()) {

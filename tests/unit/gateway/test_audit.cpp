@@ -105,6 +105,10 @@ TEST_SUITE("audit")
         const auto alone = verify({folder.file()});
         CHECK(alone.code == 0);
         CHECK(alone.out.find("begins at seq 2: earlier files were not given") != std::string::npos);
+        std::ofstream{folder.path() / "cut", std::ios::trunc} << lines[1] << '\n';
+        const auto cut = verify({folder.path() / "cut"}, head_text(*audit));
+        CHECK(cut.code == 1);
+        CHECK(cut.err.find("begins neither a chain nor a file after rotation") != std::string::npos);
         const auto reversed = verify({folder.file(), folder.path() / "audit.1"});
         CHECK(reversed.out.find("audit.1 begins a chain of its own") != std::string::npos);
         CHECK(verify({folder.file(), folder.path() / "audit.1"}, head_text(*audit)).out.find("1 records are behind") !=
