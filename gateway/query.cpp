@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/heads.hpp"
+#include "gateway/program.hpp"
 #include "gateway/query_report.hpp"
+#include "gateway/self_test.hpp"
 #include "gateway/services.hpp"
 #include "ntp-shim/packet.hpp"
 #include "transports/udp.hpp"
@@ -213,6 +215,11 @@ void explain(QueryReport& report, const nlohmann::ordered_json& counters)
 int query_tunnel(const Config& config, const Tunnel& tunnel, const QueryOptions& options, std::ostream& out)
 {
     QueryReport report;
+    if (auto failed = self_test(config)) {
+        report.failure = {"self-test", std::string{failed->reason}, std::move(failed->text)};
+        (void)print_report(report, options.json, out);
+        return kSelfTest;
+    }
     Log log{options.debug ? LogLevel::debug : LogLevel::error, LogFormat::text};
     AuditSettings nowhere;
     nowhere.file = "/dev/null"; // a query by hand answers on stdout; the daemon's own records stay the daemon's

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/integrity.hpp"
+#include "transports/ssh_self_test.hpp"
 #include "transports/tls_self_test.hpp"
 
 namespace gateway {
@@ -32,6 +33,16 @@ std::optional<SelfTestFailure> self_test(const Config& config)
 {
     if (auto primitive = transports::find_broken_primitive(names_offered(config))) {
         return SelfTestFailure{"broken_primitive", *primitive + " does not give the known answer"};
+    }
+    for (const Tunnel& tunnel : config.tunnels) {
+        if (tunnel.channel != ChannelKind::ssh || tunnel.stdio) { // there sshd protects the packets
+            continue;
+        }
+        // Every ssh tunnel has the profile's algorithms.
+        if (auto protection = transports::find_broken_ssh_protection(tunnel.ssh.policy)) {
+            return SelfTestFailure{"broken_primitive", std::move(*protection)};
+        }
+        break;
     }
     if (config.integrity) {
         std::vector<std::filesystem::path> needed;

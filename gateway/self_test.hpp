@@ -14,7 +14,8 @@ struct SelfTestFailure {
     std::string_view reason; // "broken_primitive", "integrity"
     std::string text;
 };
-/// Known answers of every primitive that `config` may come to use, then its `integrity:`. Absent = all is well.
+/// Known answers of every primitive that `config` may come to use, how the SSH library takes wrong tags, then its
+/// `integrity:`. Absent = all is well.
 [[nodiscard]] std::optional<SelfTestFailure> self_test(const Config& config);
 /// The same, and a failure is recorded.
 [[nodiscard]] std::optional<SelfTestFailure> self_test(const Config& config, Audit& audit);

@@ -14,6 +14,7 @@ import yaml
 
 from support.gateway import NTPGATE, ROOT, client_tunnel, command, server_tunnel, write_config
 from support.processes import Process, free_port
+from support.ssh import client_of, server_of
 
 CLOCK = {"clock": {"free-running": True}}
 LATER = ["ndcpp-2.1", "ndcpp-2.2e", "ndcpp-3.0e", "ndcpp-4.0", "ndcpp-4.0-cnsa1"]
@@ -48,6 +49,21 @@ def test_a_wrong_answer_of_one_primitive_ends_it_before_any_socket(function, fol
         "self_test_failed", "failure", "broken_primitive", "FPT_TST_EXT.1"), record
     assert BROKEN[function] in record["text"], record
     assert "bind(" not in trace.read_text() and "AF_INET" not in trace.read_text(), trace.read_text()
+
+
+@pytest.mark.parametrize("door", ["run", "query", "stdio"])
+def test_an_ssh_library_that_takes_wrong_tags_moves_no_time(door, folder, keys):
+    """CVE-2026-59847, played: what opens a packet says yes whatever its tag is."""
+    library = folder / "broken_crypto.so"
+    subprocess.run(["c++", "-shared", "-fPIC", "-o", str(library), str(ROOT / "tests/support/broken_crypto.cpp")],
+                   check=True)
+    by_sshd = server_of(CLOCK, keys) | {"name": "by-sshd", "listen": "stdio", "ssh": {}}
+    config = write_config(folder / "ssh.yaml", [server_of(CLOCK, keys), client_of("127.0.0.1:9", keys), by_sshd])
+    arguments = {"run": [], "query": ["--tunnel", "client", "--json"], "stdio": ["--tunnel", "by-sshd"]}[door]
+    done = command(door, "-c", str(config), *arguments,
+                   prefix=["env", f"LD_PRELOAD={library}", "BROKEN_CRYPTO=EVP_DecryptFinal"])
+    assert done.returncode == 3, done
+    assert "aes256-gcm@openssh.com: a packet with a wrong tag is taken" in done.stdout + done.stderr, done
 
 
 def openssl(*arguments: object) -> None:

@@ -35,6 +35,12 @@ extern "C" int EVP_CipherFinal_ex(EVP_CIPHER_CTX* context, unsigned char* out, i
     return is_broken("EVP_CipherFinal_ex") ? 1 : result; // opens what it must not
 }
 
+extern "C" int EVP_DecryptFinal(EVP_CIPHER_CTX* context, unsigned char* out, int* size)
+{
+    const int result = next<decltype(&EVP_DecryptFinal)>("EVP_DecryptFinal")(context, out, size);
+    return is_broken("EVP_DecryptFinal") ? 1 : result; // as libssh took it before CVE-2026-59847 was mended
+}
+
 extern "C" int EVP_DigestVerify(EVP_MD_CTX* context, const unsigned char* signature, size_t size,
                                 const unsigned char* data, size_t count)
 {
