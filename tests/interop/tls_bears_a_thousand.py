@@ -18,6 +18,8 @@ from support.tls import Peer
 from support.upstream import Daemon
 
 THOUSAND = 1000
+KERNEL_HOLDS = 100
+"""Datagrams a socket takes under the default rmem_max while its owner does not run."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,13 @@ def source(number: int) -> str:
     return f"127.7.{number // 250}.{1 + number % 250}"
 
 
+def answered(askers: list[ntp.Client]) -> int:
+    for asker in askers:
+        if asker.open:
+            asker.receive(0)
+    return sum(1 for asker in askers if not asker.open)
+
+
 @pytest.mark.usefixtures("any_channel")
 def test_a_thousand_local_clients_at_once(start, trial_pki):
     held = []
@@ -48,10 +57,10 @@ def test_a_thousand_local_clients_at_once(start, trial_pki):
                 askers[number].send()
             eventually(lambda upto=batch.stop: len(held) == upto, f"{batch.stop} requests at the daemon", 3)
         assert client.counters()["exchanges"]["open"] == THOUSAND
-        for data, asker in held:
-            daemon.say(ntp.honest_reply(ntp.Packet.decode(data)).encode(), asker)
-        answers = [asker.receive(3) for asker in askers]
-        assert sum(1 for answer in answers if answer) == THOUSAND
+        for batch in batches(THOUSAND, 50):
+            for data, asker in held[batch.start:batch.stop]:
+                daemon.say(ntp.honest_reply(ntp.Packet.decode(data)).encode(), asker)
+            eventually(lambda upto=batch.stop: answered(askers) == upto, f"{batch.stop} answers", 3)
         assert not any(asker.heard.wrong for asker in askers)
         assert client.finish()["client"]["exchanges"]["answered"] == THOUSAND
         server.finish()
@@ -69,20 +78,20 @@ def test_a_thousand_clients_keep_asking_a_real_daemon(start, trial_pki, chronyd)
             for batch in batches(THOUSAND, 20):
                 for number in batch:
                     askers[number].send()
-                drain(ready)
-                time.sleep(0.005)
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline and any(asker.open for asker in askers):
-            drain(ready)
-        assert not any(asker.open for asker in askers), sum(len(asker.open) for asker in askers)
+                await_at_most_open(KERNEL_HOLDS, askers, ready)
+        await_at_most_open(0, askers, ready)
         assert not any(asker.heard.wrong for asker in askers)
     assert client.finish()["client"]["exchanges"]["answered"] == 3 * THOUSAND
     server.finish()
 
 
-def drain(ready: selectors.BaseSelector) -> None:
-    for key, _ in ready.select(0.01):
-        key.data.receive(0)
+def await_at_most_open(most: int, askers: list[ntp.Client], ready: selectors.BaseSelector) -> None:
+    """A head-end that gets no processor for a while must not lose what only the kernel holds for it."""
+    deadline = time.monotonic() + 3
+    while (still := sum(len(asker.open) for asker in askers)) > most:
+        assert time.monotonic() < deadline, f"{still} unanswered"
+        for key, _ in ready.select(0.01):
+            key.data.receive(0)
 
 
 def test_a_thousand_channels_at_once(start, trial_pki, chronyd):
