@@ -59,6 +59,7 @@ public:
     [[nodiscard]] bool connecting() const noexcept { return channel_ == nullptr; }
 
     bool retiring = false;
+    bool ended = false; // closed for its age, and its end is under way
     transports::CloseReason close_reason = transports::CloseReason::max_channel_age; // of a retiring one
     bool heard = false;                                                              // something came from the peer
     [[nodiscard]] Nanoseconds opened() const noexcept { return opened_; }
@@ -156,11 +157,16 @@ void ClientChannels::arm()
         consider(attempt_allowed_at());
     }
     for (const auto& slot : slots_) {
-        if (!slot->connecting() && !slot->retiring) {
-            consider(slot->opened() + tunnel_.timing.max_channel_age);
-            if (slot->channel()->peer().valid_until != Nanoseconds::zero()) {
-                consider(transports::read_boot() + std::chrono::minutes{1}); // wall time, looked at every minute
-            }
+        if (slot->connecting() || slot->ended) {
+            continue;
+        }
+        const Nanoseconds age = tunnel_.timing.max_channel_age + (slot->retiring ? time_to_succeed() : Nanoseconds{});
+        consider(slot->opened() + age);
+        if (const Nanoseconds until = slot->channel()->peer().valid_until; until != Nanoseconds::zero()) {
+            // Wall time, looked at every minute.
+            const Nanoseconds left = until - transports::read_wall();
+            consider(transports::read_boot() +
+                     std::clamp<Nanoseconds>(left, std::chrono::milliseconds{1}, std::chrono::minutes{1}));
         }
     }
     if (due) {
@@ -170,22 +176,27 @@ void ClientChannels::arm()
     }
 }
 
-/// A channel is never older than max-channel-age or than its certificates; its successor opens first.
+Nanoseconds ClientChannels::time_to_succeed() const noexcept
+{
+    return std::min<Nanoseconds>(kRenewBefore, tunnel_.timing.max_channel_age);
+}
+
+/// A channel is never older than its certificates, nor than max-channel-age by more than the time that its successor
+/// has to open: not even when there is no successor.
 void ClientChannels::retire_aged(Nanoseconds now)
 {
     for (const auto& slot : slots_) {
-        if (slot->connecting() || slot->retiring) {
+        if (slot->connecting() || slot->ended) {
             continue;
         }
+        const Nanoseconds age = now - slot->opened();
         const Nanoseconds valid_until = slot->channel()->peer().valid_until;
         const auto time = transports::certificate_time(tunnel_.tls.clock);
         const bool ends = valid_until != Nanoseconds::zero() && time.has_value();
         const bool ending = ends && *time + kRenewBefore >= valid_until;
-        if (now - slot->opened() >= tunnel_.timing.max_channel_age ||
-            (ending && now - slot->opened() >= kRenewBefore)) {
-            slot->retiring = true;
-        }
-        if (ends && *time >= valid_until) {
+        slot->retiring = slot->retiring || age >= tunnel_.timing.max_channel_age || (ending && age >= kRenewBefore);
+        slot->ended = (ends && *time >= valid_until) || age >= tunnel_.timing.max_channel_age + time_to_succeed();
+        if (slot->ended) {
             slot->channel()->close(transports::CloseReason::max_channel_age);
         }
     }

@@ -92,6 +92,7 @@ private:
     [[nodiscard]] bool needs_channel() const noexcept;
     void retire(Slot& slot, transports::CloseReason why);
     void retire_aged(transports::Nanoseconds now);
+    [[nodiscard]] transports::Nanoseconds time_to_succeed() const noexcept;
 
     Services services_;
     const Tunnel& tunnel_;

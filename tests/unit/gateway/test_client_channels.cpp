@@ -85,9 +85,10 @@ struct Rig {
                                                     std::make_unique<FakeConnector>(tries), owner);
     }
     /// The latest attempt becomes a channel.
-    FakeChannel& open()
+    FakeChannel& open(transports::Nanoseconds valid_until = {})
     {
         auto channel = std::make_unique<FakeChannel>(++last_number, *tries.back().handler);
+        channel->identity.valid_until = valid_until;
         FakeChannel& kept = *channel;
         tries.back().handler->on_open(std::move(channel));
         return kept;
@@ -210,6 +211,36 @@ TEST_SUITE("client_channels")
         rig.channels->heard_from(rig.open().number());
         rig.run_for(100ms);
         CHECK(rig.tries.size() == 2);
+    }
+
+    TEST_CASE("a channel ends with its certificates, whether or not it has a successor")
+    {
+        for (const bool retiring : {false, true}) {
+            CAPTURE(retiring);
+            Rig rig;
+            rig.channels->start();
+            const FakeChannel& old = rig.open(transports::read_wall() + 300ms);
+            if (retiring) {
+                rig.channels->retire(old.number());
+            }
+            rig.run_for(100ms);
+            CHECK_FALSE(old.closed_for.has_value());
+            rig.run_for(500ms);
+            CHECK(old.closed_for == CloseReason::max_channel_age);
+        }
+    }
+
+    TEST_CASE("a channel that nobody succeeds ends nevertheless, after as much time again")
+    {
+        Rig rig;
+        rig.tunnel.timing.max_channel_age = 200ms;
+        rig.channels->start();
+        const FakeChannel& old = rig.open();
+        rig.run_for(300ms);
+        CHECK(rig.tries.size() == 2);
+        CHECK_FALSE(old.closed_for.has_value());
+        rig.run_for(300ms);
+        CHECK(old.closed_for == CloseReason::max_channel_age);
     }
 
     TEST_CASE("raw framing opens as many channels as requests wait, up to eight")
