@@ -8,6 +8,7 @@
 #include "gateway/credentials.hpp"
 #include "gateway/nts_memory.hpp"
 #include "gateway/nts_sealing.hpp"
+#include "gateway/nts_watchful_seal.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/printable.hpp"
 #include "ntp-shim/filter.hpp"
@@ -22,38 +23,16 @@ namespace gateway {
 
 namespace {
 
-using ntp_shim::DropReason;
 using transports::CloseReason;
 using transports::Failed;
 
 constexpr unsigned kSilent = 8; // requests in a row without an answer: the server may have forgotten our cookies
 
-/// The seal itself, which looks at its session before each request.
-class WatchfulSeal final : public ntp_shim::ClientSeal {
-public:
-    WatchfulSeal(ntp_shim::NtsClientSeal& seal, std::function<void()> before_request)
-        : seal_{seal}, before_request_{std::move(before_request)}
-    {}
-    [[nodiscard]] std::uint8_t version() const noexcept override { return seal_.version(); }
-    [[nodiscard]] std::variant<Sealed, DropReason> seal(ntp_shim::SealBuffer& packet) override
-    {
-        before_request_();
-        return seal_.seal(packet);
-    }
-    [[nodiscard]] std::optional<DropReason> open(ntp_shim::Bytes reply, const ntp_shim::SealMemory& memory) override
-    {
-        return seal_.open(reply, memory);
-    }
-
-private:
-    ntp_shim::NtsClientSeal& seal_;
-    std::function<void()> before_request_;
-};
-
 class NtsClient final : public ClientSealing {
 public:
     NtsClient(Services services, const Tunnel& tunnel, const transports::TlsSupply& supply)
-        : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, supply, [] {})},
+        : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, supply,
+                                                                            [this] { trust_changed_ = true; })},
           memory_{services, tunnel}, seal_{[this](std::span<std::byte> octets) { services_.random.fill(octets); }},
           watchful_{seal_, [this] { look_at_session(); }}, client_{services.loop,
                                                                    make_connector(services, tunnel, supply),
@@ -83,7 +62,8 @@ private:
         std::string target;
         ntp_shim::NtsClientState state;
         std::vector<Route> routes;
-        transports::Nanoseconds at{}; // boot clock
+        transports::Nanoseconds at{};          // boot clock
+        transports::Nanoseconds valid_until{}; // wall clock, of the certificates behind it; 0 = not known
     };
 
     static std::unique_ptr<transports::Connector> make_connector(Services services, const Tunnel& tunnel,
@@ -98,6 +78,7 @@ private:
         return established_.target == target && seal_.session() && !seal_.session()->cookies.empty();
     }
     [[nodiscard]] bool is_stale() const;
+    [[nodiscard]] bool is_doubted() const;
     void look_at_session();
     void settle_uses();
     void restore(const std::string& target);
@@ -120,6 +101,7 @@ private:
     ntp_shim::NtsClientSeal seal_;
     WatchfulSeal watchful_;
     std::function<void()> stale_;
+    bool trust_changed_ = false; // since the session was established
     Established established_;
     // A key establishment under way:
     Target target_;
@@ -139,7 +121,15 @@ private:
 bool NtsClient::is_stale() const
 {
     return seal_.was_refused() || seal_.unanswered() >= kSilent ||
-           transports::read_boot() - established_.at >= tunnel_.timing.max_channel_age;
+           transports::read_boot() - established_.at >= tunnel_.timing.max_channel_age || is_doubted();
+}
+
+/// Whom to trust was changed since, or the certificate that the keys came with has ended.
+bool NtsClient::is_doubted() const
+{
+    const auto time = transports::certificate_time(tunnel_.tls.clock);
+    const auto until = established_.valid_until;
+    return trust_changed_ || (time && until != transports::Nanoseconds::zero() && *time >= until);
 }
 
 /// RFC 8915 section 4.2: the interval is reset by use, and by nothing else.
@@ -205,7 +195,7 @@ void NtsClient::restore(const std::string& target)
     kept->session.reset();
     ke_peer_ = {};
     ke_peer_.address = kept->ke_address;
-    established_ = {target, std::move(*kept), {}, transports::read_boot() - age};
+    established_ = {target, std::move(*kept), {}, transports::read_boot() - age, {}};
     established_.routes = {route_to(*address)};
     services_.log.info(fmt::format("tunnel {}: {} cookies for {} kept from before", tunnel_.name,
                                    seal_.session()->cookies.size(), established_.routes.front().peer.address));
@@ -334,7 +324,8 @@ void NtsClient::located(const std::vector<sockaddr_storage>& addresses)
     for (auto& each : routes) {
         each.peer.suite = aead;
     }
-    established_ = {target_.text(), fresh_state_, routes, transports::read_boot()};
+    established_ = {target_.text(), fresh_state_, routes, transports::read_boot(), ke_peer_.valid_until};
+    trust_changed_ = false;
     record(true, ke_peer_.address, {},
            fmt::format("{}, {} cookies, NTP server {}", aead, cookies, routes.front().peer.address));
     outcome_ = std::move(routes);
@@ -380,8 +371,14 @@ void NtsClient::fail(const Failed& why)
     if (why.reason != CloseReason::limit_reached) {
         record(false, why.peer.address, name(why.reason), why.text);
     }
-    // Section 5.7: as long as no key establishment succeeds, polling goes on with what there is.
     const auto text = target_.text();
+    const bool revoked = why.reason == CloseReason::certificate_revoked || why.reason == CloseReason::issuer_revoked;
+    if (established_.target == text && transports::is_certificate_reason(why.reason) && (revoked || is_doubted())) {
+        // Who gave us these keys is not believed any more: that is no failure to sit out. A certificate that merely
+        // does not hold may be anybody's on the way.
+        (void)seal_.take_session();
+    }
+    // Section 5.7: as long as no key establishment succeeds, polling goes on with what there is.
     if (is_for(text)) {
         outcome_ = established_.routes;
     } else {
