@@ -68,6 +68,9 @@ void DtlsAssociation::receive(std::span<const std::byte> datagram, Instant arriv
 
 void DtlsAssociation::ask_responders()
 {
+    if (inquiry_) {
+        return; // what is left to ask is asked when its answers are there
+    }
     auto questions = engine_->take_questions();
     if (questions.empty()) {
         return;
@@ -87,6 +90,7 @@ void DtlsAssociation::answered(const std::vector<OcspAnswer>& answers)
     if (state_ == State::handshaking && engine_->state() == EngineState::established) {
         verified();
     }
+    ask_responders();
     transmit_output();
     report_discards();
     follow_engine();
@@ -114,9 +118,13 @@ void DtlsAssociation::await_end_of_status()
         return;
     }
     if (!status_over_) {
-        status_over_ = std::make_unique<Timer>(loop_, [this] { recheck(); });
+        status_over_ = std::make_unique<Timer>(loop_, [this] {
+            const bool over = engine_->status_until() <= read_wall();
+            over ? recheck() : await_end_of_status();
+        });
     }
-    status_over_->start(std::max<Nanoseconds>(until - read_wall(), std::chrono::seconds{1}));
+    // Wall time, looked at every minute: the clock may be stepped.
+    status_over_->start(std::clamp<Nanoseconds>(until - read_wall(), std::chrono::seconds{1}, std::chrono::minutes{1}));
 }
 
 bool DtlsAssociation::outdated() const noexcept
@@ -131,6 +139,11 @@ void DtlsAssociation::verified()
         if (const auto refusal = engine_->judge_again(*supply_.current())) {
             engine_->shutdown();
             end(refusal->reason, refusal->text);
+            return;
+        }
+        if (engine_->awaits_answers()) {
+            engine_->shutdown();
+            end(CloseReason::credentials_replaced, "by such as raise questions about the peer");
             return;
         }
     }

@@ -1,15 +1,14 @@
 #include "transports/dtls_engine.hpp"
 
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <openssl/bio.h>
-#include <openssl/obj_mac.h>
 #include <openssl/ssl.h>
 
 #include "transports/dtls_record.hpp"
 #include "transports/dtls_replay.hpp"
+#include "transports/dtls_sealed.hpp"
 #include "transports/tls_evidence.hpp"
 #include "transports/tls_outcome.hpp"
 #include "transports/tls_state.hpp"
@@ -24,29 +23,6 @@ constexpr std::uint16_t kEpoch = 1;
 // Records of the epoch to come that OpenSSL may keep until the keys are there, each in a buffer of its own: a flight's
 // Finished, as often as loss makes the peer repeat it. The library alone would keep a hundred.
 constexpr unsigned kMaxEarlyRecords = 16;
-constexpr std::size_t kExplicitNonce = 8; // RFC 5288 section 3, RFC 6655 section 3
-constexpr std::size_t kTag = 16;
-constexpr std::size_t kShortTag = 8; // RFC 6655 section 4
-
-constexpr std::size_t kShortestCbc = 16 + 32; // RFC 5246 section 6.2.3.2: vector, then SHA-1 and padding
-
-/// Octets that a record of the epoch of the keys has at least, whatever it says; nothing while the suite is not known.
-std::optional<std::size_t> shortest_sealed(const SSL& session)
-{
-    const SSL_CIPHER* const current = SSL_get_current_cipher(&session);
-    const SSL_CIPHER* const suite = current != nullptr ? current : SSL_get_pending_cipher(&session);
-    if (suite == nullptr) {
-        return std::nullopt;
-    }
-    if (SSL_CIPHER_is_aead(suite) == 0) {
-        return kShortestCbc;
-    }
-    if (SSL_CIPHER_get_cipher_nid(suite) == NID_chacha20_poly1305) {
-        return kTag;
-    }
-    const bool short_tag = std::string_view{SSL_CIPHER_get_name(suite)}.ends_with("CCM8");
-    return kExplicitNonce + (short_tag ? kShortTag : kTag);
-}
 
 } // namespace
 
@@ -160,14 +136,14 @@ void DtlsEngine::State::shake_hands()
 /// The last answer may have come after the handshake; there is no alert any more for what it says.
 void DtlsEngine::State::settle()
 {
-    if (awaits_answers(notes)) {
+    if (transports::awaits_answers(notes)) {
         return;
     }
     if (auto refusal = transports::judge_again(*session, notes, context->state())) {
         forget_library_errors();
         (void)SSL_shutdown(session.get()); // close_notify; whether it could be written, the peer finds out
         fail(std::move(*refusal));
-    } else {
+    } else if (!transports::awaits_answers(notes)) { // an answer may be over by now
         state = EngineState::established;
     }
 }
@@ -382,6 +358,11 @@ void DtlsEngine::answer(const std::vector<OcspAnswer>& answers)
 std::optional<Closed> DtlsEngine::judge_again(const TlsContext& context)
 {
     return transports::judge_again(*state_->session, state_->notes, context.state());
+}
+
+bool DtlsEngine::awaits_answers() const
+{
+    return transports::awaits_answers(state_->notes);
 }
 
 Nanoseconds DtlsEngine::status_until() const

@@ -63,6 +63,7 @@ public:
     [[nodiscard]] std::vector<OcspQuestion> take_questions();
     void answer(const std::vector<OcspAnswer>& answers);
     [[nodiscard]] std::optional<Closed> judge_again(const TlsContext& context);
+    [[nodiscard]] bool awaits_answers() const;
     [[nodiscard]] Nanoseconds status_until() const;
     void staple(OcspBytes response);
     [[nodiscard]] const TlsContext& context() const noexcept;

@@ -86,6 +86,8 @@ std::unique_ptr<OcspDesk::Inquiry> OcspDesk::ask(Loop& loop, std::vector<OcspQue
         } else if (question.url.empty()) {
             inquiry->settle(
                 {question.key, {OcspStatus::no_responder, "the certificate names no responder that speaks http", {}}});
+        } else if (is_silent(question.url)) {
+            inquiry->settle({question.key, {OcspStatus::unreachable, question.url + ": silent a moment ago", {}}});
         } else {
             enqueue(loop, std::move(question));
         }
@@ -132,14 +134,33 @@ void OcspDesk::enqueue(Loop& loop, OcspQuestion question)
     }
 }
 
+bool OcspDesk::is_wanted(const std::string& key) const
+{
+    return std::ranges::any_of(inquiries_, [&](const Inquiry* inquiry) {
+        return std::ranges::find(inquiry->open_, key) != inquiry->open_.end();
+    });
+}
+
+/// One responder that is down must not hold up what others could say.
+bool OcspDesk::is_silent(const std::string& url)
+{
+    const Nanoseconds now = read_boot();
+    std::erase_if(silent_, [&](const auto& item) { return item.second <= now; }); // few: each took a whole fetch
+    return silent_.contains(url);
+}
+
 void OcspDesk::begin_next(Loop& loop)
 {
     while (!waiting_.empty() && jobs_.size() < kMaxAtOnce) {
         const OcspQuestion question = std::move(waiting_.front());
         waiting_.pop_front();
+        if (!is_wanted(question.key)) {
+            continue; // who asked has given up
+        }
         auto fetched = std::make_shared<OcspFetched>();
         Job& job = jobs_[question.key];
         job.fetched = fetched;
+        job.url = question.url;
         job.work = std::make_unique<OffLoop>(
             loop, [fetched, question] { *fetched = fetch_response(question, kLongestFetch); },
             [this, &loop, key = question.key] { finished(loop, key); });
@@ -151,6 +172,9 @@ void OcspDesk::finished(Loop& loop, const std::string& key)
     const auto job = jobs_.extract(key); // with the work that calls: gone at the end of this call
     const OcspAnswer answer{key, job.mapped().fetched->finding};
     keep(answer);
+    if (answer.finding.status == OcspStatus::unreachable) {
+        silent_[job.mapped().url] = read_boot() + kKeepFailure;
+    }
     const std::vector<Inquiry*> inquiries = inquiries_;
     for (Inquiry* const inquiry : inquiries) {
         inquiry->settle(answer);

@@ -67,16 +67,20 @@ private:
     struct Job {
         std::shared_ptr<OcspFetched> fetched;
         std::unique_ptr<OffLoop> work;
+        std::string url;
     };
     [[nodiscard]] const OcspFinding* recall(const std::string& key);
     void keep(const OcspAnswer& answer);
     void enqueue(Loop& loop, OcspQuestion question);
     void begin_next(Loop& loop);
+    [[nodiscard]] bool is_wanted(const std::string& key) const;
+    [[nodiscard]] bool is_silent(const std::string& url);
     void finished(Loop& loop, const std::string& key);
 
     std::unordered_map<std::string, Kept> kept_;
     std::list<OcspQuestion> waiting_;
     std::unordered_map<std::string, Job> jobs_;
+    std::unordered_map<std::string, Nanoseconds> silent_; // responders -> until when they are not asked; boot clock
     std::vector<Inquiry*> inquiries_;
 };
 

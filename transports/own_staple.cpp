@@ -12,12 +12,13 @@ namespace {
 constexpr std::chrono::seconds kPatience{10}; // nobody waits for it
 constexpr Nanoseconds kFirstRetry = std::chrono::seconds{2};
 constexpr Nanoseconds kLongestRetry = std::chrono::minutes{10};
+constexpr Nanoseconds kLook = std::chrono::minutes{1};
 constexpr Nanoseconds kShortestUse = std::chrono::seconds{1};
 constexpr Nanoseconds kLongestUse = std::chrono::hours{12};
 
 } // namespace
 
-OwnStaple::OwnStaple(Loop& loop, Told told) : loop_{loop}, told_{std::move(told)}, next_{loop, [this] { fetch(); }}
+OwnStaple::OwnStaple(Loop& loop, Told told) : loop_{loop}, told_{std::move(told)}, next_{loop, [this] { look(); }}
 {}
 
 OwnStaple::~OwnStaple() = default;
@@ -50,6 +51,24 @@ void OwnStaple::fetch()
         [this, result] { fetched(*result); });
 }
 
+void OwnStaple::wait(Nanoseconds time)
+{
+    due_ = read_boot() + time;
+    next_.start(std::min(time, kLook));
+}
+
+/// The clock may be stepped beyond the staple's end: looked at every minute.
+void OwnStaple::look()
+{
+    const Nanoseconds left = due_ - read_boot();
+    const bool over = staple_ && read_wall() >= until_ && failures_ == 0;
+    if (left <= Nanoseconds::zero() || over) {
+        fetch();
+    } else {
+        next_.start(std::min(left, kLook));
+    }
+}
+
 /// A new one is fetched in the middle of the old one's time, so that a responder may be away for the other half.
 void OwnStaple::fetched(const OcspFetched& what)
 {
@@ -57,9 +76,9 @@ void OwnStaple::fetched(const OcspFetched& what)
         failures_ = 0;
         staple_ = what.response;
         until_ = what.finding.believe_until;
-        next_.start(std::clamp((until_ - read_wall()) / 2, kShortestUse, kLongestUse));
+        wait(std::clamp((until_ - read_wall()) / 2, kShortestUse, kLongestUse));
     } else {
-        next_.start(std::min(kLongestRetry, kFirstRetry * (1L << std::min(failures_++, 9U))));
+        wait(std::min(kLongestRetry, kFirstRetry * (1L << std::min(failures_++, 9U))));
     }
     if (told_) {
         told_(what.finding);

@@ -30,12 +30,15 @@ public:
 private:
     void fetch();
     void fetched(const OcspFetched& what);
+    void wait(Nanoseconds time);
+    void look();
 
     Loop& loop_;
     Told told_;
     std::optional<OcspQuestion> question_;
     OcspBytes staple_;
     Nanoseconds until_{};   // wall clock
+    Nanoseconds due_{};     // boot clock: the next fetch
     unsigned failures_ = 0; // in a row
     std::unique_ptr<OffLoop> work_;
     Timer next_;

@@ -83,14 +83,14 @@ void TlsEngine::State::conclude_handshake()
 /// The last answer may have come after the handshake; there is no alert any more for what it says.
 void TlsEngine::State::settle()
 {
-    if (awaits_answers(notes)) {
+    if (transports::awaits_answers(notes)) {
         return;
     }
     if (auto refusal = transports::judge_again(*session, notes, context->state())) {
         forget_library_errors();
         (void)SSL_shutdown(session.get()); // close_notify; whether it could be written, the peer finds out
         fail(std::move(*refusal));
-    } else {
+    } else if (!transports::awaits_answers(notes)) { // an answer may be over by now
         state = EngineState::established;
     }
 }
@@ -245,6 +245,11 @@ void TlsEngine::answer(const std::vector<OcspAnswer>& answers)
 std::optional<Closed> TlsEngine::judge_again(const TlsContext& context)
 {
     return transports::judge_again(*state_->session, state_->notes, context.state());
+}
+
+bool TlsEngine::awaits_answers() const
+{
+    return transports::awaits_answers(state_->notes);
 }
 
 Nanoseconds TlsEngine::status_until() const

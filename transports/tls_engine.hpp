@@ -54,6 +54,8 @@ public:
     /// Judges the peer of an established session once more, by what `context` trusts. Nothing = admitted, but for
     /// questions to be taken and answered.
     [[nodiscard]] std::optional<Closed> judge_again(const TlsContext& context);
+    /// Whether questions are open, taken or not.
+    [[nodiscard]] bool awaits_answers() const;
     /// Wall clock: when to judge it again, since what responders said is over; 0 = never.
     [[nodiscard]] Nanoseconds status_until() const;
     /// Server role, before the first octet: what to send about our own certificate to who asks for it; may be null.

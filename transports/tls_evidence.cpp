@@ -8,6 +8,12 @@
 
 namespace transports {
 
+namespace {
+
+constexpr Nanoseconds kAskAgain = std::chrono::minutes{1}; // about an open channel, when nothing was learnt
+
+} // namespace
+
 bool Evidence::is_wanted() const noexcept
 {
     // The server role's staple is about itself; what clients have is looked up only when asked for.
@@ -37,21 +43,25 @@ bool Evidence::is_over(const OcspAnswer& answer) const
 StatusSaid Evidence::status_of(x509_st& certificate, x509_st& issuer, bool leaf)
 {
     const std::string key = question_key(certificate, issuer);
-    const auto known = std::ranges::find(notes_.answers, key, &OcspAnswer::key);
-    if (known != notes_.answers.end() && !is_over(*known)) {
-        return {false, known->finding};
-    }
-    if (known != notes_.answers.end()) {
+    looked_at_.push_back(key);
+    auto known = std::ranges::find(notes_.answers, key, &OcspAnswer::key);
+    if (known != notes_.answers.end() && is_over(*known)) {
         notes_.answers.erase(known);
         std::erase(notes_.asked, key);
+        known = notes_.answers.end();
     }
-    std::optional<OcspFinding> found;
+    if (known != notes_.answers.end() && is_conclusive(known->finding.status)) {
+        return {false, known->finding};
+    }
     if (leaf && notes_.staple_came) {
-        found = stapled(certificate, issuer);
+        const auto found = stapled(certificate, issuer);
         if (found && (is_conclusive(found->status) || rules_.ocsp == Ocsp::staple)) {
-            notes_.answers.push_back({key, *found});
+            take_answers(notes_, {{key, *found}});
             return {false, found};
         }
+    }
+    if (known != notes_.answers.end()) {
+        return {false, known->finding};
     }
     if (rules_.ocsp == Ocsp::fetch) {
         if (std::ranges::find(notes_.asked, key) == notes_.asked.end()) {
@@ -67,6 +77,16 @@ StatusSaid Evidence::status_of(x509_st& certificate, x509_st& issuer, bool leaf)
         return {true, std::nullopt}; // until TLS 1.2 it comes behind the certificate
     }
     return {false, OcspFinding{OcspStatus::missing, "no response was stapled", {}}};
+}
+
+void Evidence::forget_others()
+{
+    const auto is_other = [&](const std::string& key) {
+        return std::ranges::find(looked_at_, key) == looked_at_.end();
+    };
+    std::erase_if(notes_.answers, [&](const OcspAnswer& answer) { return is_other(answer.key); });
+    std::erase_if(notes_.asked, is_other);
+    std::erase_if(notes_.questions, [&](const OcspQuestion& question) { return is_other(question.key); });
 }
 
 std::optional<Closed> judge_again(const ssl_st& session, EngineNotes& notes, const TlsContext::State& by)
@@ -91,6 +111,7 @@ std::optional<Closed> judge_again(const ssl_st& session, EngineNotes& notes, con
     Evidence evidence{session, notes, by.rules};
     Verdict verdict = verify_chain(*store, by.rules, notes.reference, evidence.is_wanted() ? &evidence : nullptr);
     if (!verdict.refusal) {
+        evidence.forget_others();
         notes.peer.matched = std::move(verdict.matched);
         notes.peer.undetermined = std::move(verdict.undetermined);
     }
@@ -113,14 +134,27 @@ Nanoseconds status_until(const EngineNotes& notes)
             until = one;
         }
     }
-    return notes.context.rules.ocsp == Ocsp::fetch ? until : Nanoseconds::zero();
+    const VerifyRules& rules = notes.context.rules;
+    return rules.ocsp == Ocsp::fetch && rules.check_time ? until : Nanoseconds::zero();
 }
 
 void take_answers(EngineNotes& notes, const std::vector<OcspAnswer>& answers)
 {
-    for (const OcspAnswer& answer : answers) {
-        std::erase_if(notes.answers, [&](const OcspAnswer& old) { return old.key == answer.key; });
-        notes.answers.push_back(answer);
+    for (OcspAnswer answer : answers) {
+        const auto old = std::ranges::find(notes.answers, answer.key, &OcspAnswer::key);
+        const bool conclusive = is_conclusive(answer.finding.status);
+        if (!conclusive && old != notes.answers.end() && is_conclusive(old->finding.status)) {
+            continue; // a staple has said it meanwhile
+        }
+        if (!conclusive && answer.finding.status != OcspStatus::no_responder &&
+            answer.finding.believe_until == Nanoseconds::zero()) {
+            answer.finding.believe_until = read_wall() + kAskAgain;
+        }
+        if (old != notes.answers.end()) {
+            *old = std::move(answer);
+        } else {
+            notes.answers.push_back(std::move(answer));
+        }
     }
 }
 

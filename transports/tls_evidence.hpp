@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "transports/tls_state.hpp"
 #include "transports/tls_verify.hpp"
@@ -16,6 +18,8 @@ public:
     {}
     [[nodiscard]] bool is_wanted() const noexcept;
     StatusSaid status_of(x509_st& certificate, x509_st& issuer, bool leaf) override;
+    /// Drops answers and questions about certificates that the chain does not have any more.
+    void forget_others();
 
 private:
     [[nodiscard]] bool is_over(const OcspAnswer& answer) const;
@@ -24,6 +28,7 @@ private:
     const ssl_st& session_;
     EngineNotes& notes_;
     const VerifyRules& rules_;
+    std::vector<std::string> looked_at_; // keys
 };
 
 /// Judges the peer of `session` by the trust and the rules of `by`, as its handshake did; what it was found to be goes

@@ -1,10 +1,12 @@
 #include "transports/tls_ocsp.hpp"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <utility>
 
 #include <openssl/ocsp.h>
+#include <openssl/rsa.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
@@ -18,6 +20,7 @@ namespace {
 constexpr Nanoseconds kTolerance = std::chrono::minutes{1}; // between the responder's clock and ours
 constexpr Nanoseconds kWithoutEnd = std::chrono::hours{1};  // how long a response without nextUpdate is believed
 constexpr int kWeakestDigest = 28;                          // octets: SHA-224; SHA-1 signs no response
+constexpr int kSecurityLevel = 2;                           // of the library: what peers' certificates must reach
 
 struct OcspFree {
     void operator()(OCSP_RESPONSE* object) const noexcept { OCSP_RESPONSE_free(object); }
@@ -53,7 +56,9 @@ std::string responder_of(x509_st& certificate)
     STACK_OF(OPENSSL_STRING)* const all = X509_get1_ocsp(&certificate);
     for (int i = 0; i < sk_OPENSSL_STRING_num(all) && found.empty(); ++i) {
         const std::string url = sk_OPENSSL_STRING_value(all, i);
-        found = url.starts_with("http://") ? url : std::string{};
+        // The URL becomes a line of a request: octets that could end one are no part of it.
+        const bool plain = std::ranges::all_of(url, [](char octet) { return octet > ' ' && octet < '\x7f'; });
+        found = url.starts_with("http://") && plain ? url : std::string{};
     }
     X509_email_free(all);
     return found;
@@ -88,6 +93,36 @@ std::optional<Nanoseconds> moment(const ASN1_GENERALIZEDTIME* time)
     return std::chrono::seconds{timegm(&parts)};
 }
 
+/// The digest of a signature; undefined where the algorithm has none of its own choosing (Ed25519).
+int digest_of(const X509_ALGOR& algorithm)
+{
+    int digest = NID_undef;
+    const int kind = OBJ_obj2nid(algorithm.algorithm);
+    if (kind != NID_rsassaPss) {
+        return OBJ_find_sigid_algs(kind, &digest, nullptr) == 1 ? digest : NID_undef;
+    }
+    // RFC 4055 section 3.1: it is in the parameters, and SHA-1 where they do not name one.
+    auto* const parameters = static_cast<RSA_PSS_PARAMS*>(
+        algorithm.parameter == nullptr
+            ? nullptr
+            : ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), algorithm.parameter));
+    digest = parameters != nullptr && parameters->hashAlgorithm != nullptr
+                 ? OBJ_obj2nid(parameters->hashAlgorithm->algorithm)
+                 : NID_sha1;
+    RSA_PSS_PARAMS_free(parameters);
+    return digest;
+}
+
+bool has_weak_digest(const X509_ALGOR& algorithm)
+{
+    const int digest = digest_of(algorithm);
+    if (digest == NID_undef) {
+        return false;
+    }
+    const EVP_MD* const kind = EVP_get_digestbynid(digest);
+    return kind == nullptr || EVP_MD_get_size(kind) < kWeakestDigest;
+}
+
 /// Why who signed, or how, is not good enough; nothing when it is.
 std::optional<std::string> why_not_signed(OCSP_BASICRESP& response, const OcspQuestion& question, x509_st& issuer)
 {
@@ -100,6 +135,7 @@ std::optional<std::string> why_not_signed(OCSP_BASICRESP& response, const OcspQu
     unsigned long flags = X509_V_FLAG_PARTIAL_CHAIN;
     flags |= question.limits.check_time ? 0UL : X509_V_FLAG_NO_CHECK_TIME;
     X509_STORE_set_flags(trust.get(), flags);
+    X509_VERIFY_PARAM_set_auth_level(X509_STORE_get0_param(trust.get()), kSecurityLevel);
     if (OCSP_basic_verify(&response, known.get(), trust.get(), OCSP_NOEXPLICIT) != 1) {
         return library_text("not signed by the issuer, nor by whom it has named for it");
     }
@@ -108,13 +144,8 @@ std::optional<std::string> why_not_signed(OCSP_BASICRESP& response, const OcspQu
     if (OCSP_resp_get0_signer(&response, &signer, known.get()) != 1 || (key = X509_get0_pubkey(signer)) == nullptr) {
         return library_text("its signer has no key");
     }
-    int digest = NID_undef;
-    const int algorithm = OBJ_obj2nid(OCSP_resp_get0_tbs_sigalg(&response)->algorithm);
-    if (OBJ_find_sigid_algs(algorithm, &digest, nullptr) == 1 && digest != NID_undef) {
-        const EVP_MD* const kind = EVP_get_digestbynid(digest);
-        if (kind == nullptr || EVP_MD_get_size(kind) < kWeakestDigest) {
-            return "signed with a digest that is too weak";
-        }
+    if (has_weak_digest(*OCSP_resp_get0_tbs_sigalg(&response))) {
+        return "signed with a digest that is too weak";
     }
     return why_weak(*key, question.limits.min_rsa_bits);
 }

@@ -134,6 +134,9 @@ void TlsSession::advance(Instant arrival)
 
 void TlsSession::ask_responders()
 {
+    if (inquiry_) {
+        return; // what is left to ask is asked when its answers are there
+    }
     auto questions = engine_->take_questions();
     if (questions.empty()) {
         return;
@@ -195,9 +198,13 @@ void TlsSession::await_end_of_status()
         return;
     }
     if (!status_over_) {
-        status_over_ = std::make_unique<Timer>(loop_, [this] { recheck(); });
+        status_over_ = std::make_unique<Timer>(loop_, [this] {
+            const bool over = engine_->status_until() <= read_wall();
+            over ? recheck() : await_end_of_status();
+        });
     }
-    status_over_->start(std::max<Nanoseconds>(until - read_wall(), std::chrono::seconds{1}));
+    // Wall time, looked at every minute: the clock may be stepped.
+    status_over_->start(std::clamp<Nanoseconds>(until - read_wall(), std::chrono::seconds{1}, std::chrono::minutes{1}));
 }
 
 bool TlsSession::outdated() const noexcept
@@ -211,6 +218,10 @@ void TlsSession::verified()
     if (&engine_->context() != supply_.current().get()) { // files were read again in the middle of its handshake
         if (const auto refusal = engine_->judge_again(*supply_.current())) {
             end(refusal->reason, refusal->text);
+            return;
+        }
+        if (engine_->awaits_answers()) {
+            end(CloseReason::credentials_replaced, "by such as raise questions about the peer");
             return;
         }
     }

@@ -251,13 +251,13 @@ std::optional<Closed> judge_leaf(X509& leaf, TlsRole role)
 
 Verdict refused(Closed why)
 {
-    return {std::move(why), {}, {}, false};
+    return {std::move(why), {}, {}};
 }
 
 Verdict judge_name(X509& leaf, const VerifyRules& rules, const Reference& reference)
 {
     if (bears(leaf, reference, rules.wildcards)) {
-        return {std::nullopt, reference.name, {}, false};
+        return {std::nullopt, reference.name, {}};
     }
     if (!has_alternative_name(leaf) && has_common_name(leaf)) {
         return refused(refuse(CloseReason::name_only_in_subject, leaf,
@@ -272,7 +272,7 @@ Verdict judge_client(X509& leaf, const VerifyRules& rules)
         return {};
     }
     if (const AllowEntry* const entry = admitting_entry(leaf, rules.allow)) {
-        return {std::nullopt, entry->text, {}, false};
+        return {std::nullopt, entry->text, {}};
     }
     return refused(refuse(CloseReason::not_on_allow_list, leaf, "no entry of the allow list admits it"));
 }
@@ -353,16 +353,17 @@ void judge_status(X509_STORE_CTX& store, const StatusRules& by, Verdict& verdict
             return;
         }
         if (said.awaited) {
-            verdict.awaits_status = true;
             continue;
         }
         auto doubt = doubt_about(certificate, depth, by, said);
-        const bool stapling_promised =
-            depth == 0 && said.finding && said.finding->status == OcspStatus::missing && must_be_stapled(certificate);
-        if (stapling_promised) {
-            doubt = refuse(CloseReason::ocsp_missing, certificate, "its issuer promises that it comes with a response");
+        // Neither a list nor a response that says nothing will do.
+        const bool broken_promise = depth == 0 && by.rules.role == TlsRole::client && said.finding &&
+                                    said.finding->status != OcspStatus::good && must_be_stapled(certificate);
+        if (broken_promise) {
+            doubt = refuse(reason_of(said.finding->status, true), certificate,
+                           "its issuer promises that it comes with a response: " + said.finding->text);
         }
-        if (doubt && (stapling_promised || by.rules.revocation == Revocation::require)) {
+        if (doubt && (broken_promise || by.rules.revocation == Revocation::require)) {
             verdict.refusal = std::move(doubt);
             return;
         }

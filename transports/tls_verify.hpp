@@ -39,7 +39,6 @@ struct Verdict {
     std::optional<Closed> refusal{}; // nothing = verified
     std::string matched{};           // the reference or allow entry that admitted it
     std::string undetermined{};      // under soft: the first reason why a status is not known
-    bool awaits_status = false;      // verified but for what a source does not know yet
 };
 
 /// What somebody beside the lists says of a certificate.

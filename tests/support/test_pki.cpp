@@ -130,6 +130,7 @@ void add_extensions(X509& certificate, X509& issuer, const Wish& wish)
     add_extension(certificate, issuer, NID_basic_constraints, wish.basic);
     add_extension(certificate, issuer, NID_key_usage, wish.key_usage);
     add_extension(certificate, issuer, NID_ext_key_usage, wish.usage.value_or(""));
+    add_extension(certificate, issuer, NID_tlsfeature, wish.must_staple ? "status_request" : "");
     if (!wish.names.empty()) {
         const Held<GENERAL_NAMES> names{sk_GENERAL_NAME_new_null()};
         for (const std::string& name : wish.names) {

@@ -40,6 +40,7 @@ struct Wish {
     bool sha1 = false;             // signed with it
     bool broken_signature = false; // one bit of it turned
     bool unique_identifier = false;
+    bool must_staple = false;      // RFC 7633
     bool unknown_critical = false; // a critical extension that nobody knows
 };
 
