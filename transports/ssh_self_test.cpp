@@ -80,10 +80,15 @@ public:
         if (!connect()) {
             return "no connection within the process: " + failure_of(client_.get()).text;
         }
-        if (!takes_packet(false)) {
+        const auto as_sent = takes_packet(false);
+        if (!as_sent || !*as_sent) {
             return "a packet as it was sent is not taken";
         }
-        if (takes_packet(true)) {
+        const auto spoiled = takes_packet(true);
+        if (!spoiled) {
+            return "no second packet can be sent: " + failure_of(client_.get()).text;
+        }
+        if (*spoiled) {
             return "a packet with a wrong tag is taken (expected a library with CVE-2026-59847 and CVE-2025-5987 "
                    "mended: install the updates of " +
                    ssh_library_version() + ", or name other algorithms in the profile)";
@@ -152,11 +157,12 @@ private:
         }
     }
 
-    bool takes_packet(bool spoil)
+    /// Nothing when it could not be sent.
+    std::optional<bool> takes_packet(bool spoil)
     {
         // SSH_MSG_IGNORE: nobody answers it, and nothing but its tag can be wrong.
         if (ssh_send_ignore(client_.get(), "known answer") != SSH_OK) {
-            return false;
+            return std::nullopt;
         }
         settle(spoil);
         return !is_broken(server_.get());

@@ -173,6 +173,31 @@ bool seals(const Sealed& known)
     return !run(false, sealed, opened, tag);
 }
 
+// The first block of SP 800-38A, F.2 and F.5, there and back.
+bool enciphers(const EVP_CIPHER* cipher, std::string_view key, std::string_view vector, std::string_view expected)
+{
+    const Octets plain = octets("6bc1bee22e409f96e93d7e117393172a");
+    const Octets secret = octets(key);
+    const Octets first = octets(vector);
+    const auto run = [&](bool seal, const Octets& in) {
+        const Own<EVP_CIPHER_CTX> context{EVP_CIPHER_CTX_new()};
+        Octets out(in.size() + EVP_MAX_BLOCK_LENGTH);
+        int size = 0;
+        const bool done =
+            context && EVP_CipherInit_ex(context.get(), cipher, nullptr, secret.data(), first.data(), seal) == 1 &&
+            EVP_CIPHER_CTX_set_padding(context.get(), 0) == 1 &&
+            EVP_CipherUpdate(context.get(), out.data(), &size, in.data(), static_cast<int>(in.size())) == 1;
+        out.resize(done ? static_cast<std::size_t>(size) : 0);
+        return out;
+    };
+    return run(true, plain) == octets(expected) && run(false, octets(expected)) == plain;
+}
+
+constexpr std::string_view kKey128 = "2b7e151628aed2a6abf7158809cf4f3c";
+constexpr std::string_view kKey256 = "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4";
+constexpr std::string_view kVector = "000102030405060708090a0b0c0d0e0f";
+constexpr std::string_view kCounter = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff";
+
 bool gcm_seals(const EVP_CIPHER* cipher, std::size_t key_size, std::string_view expected) // McGrew, Viega: cases 2, 14
 {
     return seals({cipher, Octets(key_size), Octets(12), {}, Octets(16), octets(expected)});
@@ -250,69 +275,108 @@ bool x25519_agrees() // RFC 7748 section 5.2
                   "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
 }
 
+// Parts of offered names, of TLS and of SSH.
+using AskedBy = std::array<std::string_view, 3>;
+constexpr AskedBy kAlways{};
 struct Test {
     std::string_view primitive;
-    std::string_view asked_by; // a part of an offered name; empty = always
+    AskedBy asked_by;
     bool (*works)();
 };
 constexpr std::array kTests = {
-    Test{"SHA-256", "",
+    Test{"SHA-256", kAlways,
          [] { return hashes("SHA256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"); }},
-    Test{"SHA-384", "",
+    Test{"SHA-384", kAlways,
          [] {
              return hashes("SHA384", "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc23"
                                      "58baeca134c825a7");
          }},
-    Test{"SHA-512", "",
+    Test{"SHA-512", kAlways,
          [] {
              return hashes("SHA512", "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a8"
                                      "36ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f");
          }},
-    Test{"HMAC", "", &hmacs},
-    Test{"HKDF", "", &expands},
-    Test{"TLS 1.2 PRF", "", &prf_derives},
-    Test{"SHA-1", "SHA1", [] { return hashes("SHA1", "a9993e364706816aba3e25717850c26c9cd0d89d"); }},
-    Test{"AES-128-GCM", "AES_128_GCM",
+    Test{"HMAC", kAlways, &hmacs},
+    Test{"HKDF", kAlways, &expands},
+    Test{"TLS 1.2 PRF", kAlways, &prf_derives},
+    Test{"MD5", {"MD5"}, [] { return hashes("MD5", "900150983cd24fb0d6963f7d28e17f72"); }}, // RFC 1321
+    Test{"SHA-1",
+         {"SHA1", "sha1", "_CBC_SHA"},
+         [] { return hashes("SHA1", "a9993e364706816aba3e25717850c26c9cd0d89d"); }},
+    Test{"AES-128-GCM",
+         {"AES_128_GCM", "aes128-gcm"},
          [] {
              return gcm_seals(EVP_aes_128_gcm(), 16,
                               "0388dace60b6a392f328c2b971b2fe78ab6e47d42cec13bdf53a67b21257bddf");
          }},
-    Test{"AES-256-GCM", "AES_256_GCM",
+    Test{"AES-256-GCM",
+         {"AES_256_GCM", "aes256-gcm"},
          [] {
              return gcm_seals(EVP_aes_256_gcm(), 32,
                               "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
          }},
-    Test{"ChaCha20-Poly1305", "CHACHA20", &chacha_seals},
-    Test{"AES-128-CMAC", "AES128",
+    Test{"ChaCha20-Poly1305", {"CHACHA20", "chacha20"}, &chacha_seals},
+    Test{"AES-128-CBC",
+         {"AES_128_CBC", "aes128-cbc"},
+         [] { return enciphers(EVP_aes_128_cbc(), kKey128, kVector, "7649abac8119b246cee98e9b12e9197d"); }},
+    Test{"AES-256-CBC",
+         {"AES_256_CBC", "aes256-cbc"},
+         [] { return enciphers(EVP_aes_256_cbc(), kKey256, kVector, "f58c4c04d6e5f1ba779eabfb5f7bfbd6"); }},
+    Test{"AES-128-CTR",
+         {"aes128-ctr"},
+         [] { return enciphers(EVP_aes_128_ctr(), kKey128, kCounter, "874d6191b620e3261bef6864990db6ce"); }},
+    Test{"AES-256-CTR",
+         {"aes256-ctr"},
+         [] { return enciphers(EVP_aes_256_ctr(), kKey256, kCounter, "601ec313775789a5b7a7f504bbf3d228"); }},
+    Test{"AES-128-CMAC",
+         {"AES128"},
          [] { // RFC 4493 section 4
-             return cmacs("AES-128-CBC", "2b7e151628aed2a6abf7158809cf4f3c", "070a16b46b4d4144f79bdd9dd04a287c");
+             return cmacs("AES-128-CBC", kKey128, "070a16b46b4d4144f79bdd9dd04a287c");
          }},
-    Test{"AES-256-CMAC", "AES256",
+    Test{"AES-256-CMAC",
+         {"AES256"},
          [] { // SP 800-38B, D.3
-             return cmacs("AES-256-CBC", "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
-                          "28a7023f452e8f82bd4bf28d8c37c35c");
+             return cmacs("AES-256-CBC", kKey256, "28a7023f452e8f82bd4bf28d8c37c35c");
          }},
-    Test{"ECDH P-256", "secp256r1",
+    Test{"ECDH P-256",
+         {"secp256r1", "ecdh-sha2-nistp256"},
          [] { return agrees(private_key(known::kP256Own), public_key(known::kP256Peer), known::kP256Shared); }},
-    Test{"ECDH P-384", "secp384r1",
+    Test{"ECDH P-384",
+         {"secp384r1", "ecdh-sha2-nistp384"},
          [] { return agrees(private_key(known::kP384Own), public_key(known::kP384Peer), known::kP384Shared); }},
-    Test{"X25519", "x25519", &x25519_agrees},
-    Test{"ECDSA P-256", "ecdsa_secp256r1",
+    Test{"ECDH P-521",
+         {"secp521r1", "ecdh-sha2-nistp521"},
+         [] { return agrees(private_key(known::kP521Own), public_key(known::kP521Peer), known::kP521Shared); }},
+    Test{"X25519", {"x25519", "curve25519"}, &x25519_agrees},
+    Test{"Diffie-Hellman",
+         {"diffie-hellman"},
+         [] { return agrees(private_key(known::kDhOwn), public_key(known::kDhPeer), known::kDhShared); }},
+    Test{"ECDSA P-256",
+         {"ecdsa_secp256r1", "ecdsa-sha2-nistp256"},
          [] { return judges(public_key(known::kP256Public), EVP_sha256(), false, known::kP256Signature); }},
-    Test{"ECDSA P-384", "ecdsa_secp384r1",
+    Test{"ECDSA P-384",
+         {"ecdsa_secp384r1", "ecdsa-sha2-nistp384"},
          [] { return judges(public_key(known::kP384Public), EVP_sha384(), false, known::kP384Signature); }},
-    Test{"Ed25519", "ed25519", &ed25519_judges},
-    Test{"RSA PKCS#1", "rsa_pkcs1",
+    Test{"ECDSA P-521",
+         {"ecdsa_secp521r1", "ecdsa-sha2-nistp521"},
+         [] { return judges(public_key(known::kP521Public), EVP_sha512(), false, known::kP521Signature); }},
+    Test{"Ed25519", {"ed25519"}, &ed25519_judges},
+    Test{"RSA PKCS#1",
+         {"rsa_pkcs1", "rsa-sha2"},
          [] { return judges(public_key(known::kRsaPublic), EVP_sha256(), false, known::kRsaPkcs1Signature); }},
-    Test{"RSA-PSS", "rsa_pss",
+    Test{"RSA-PSS",
+         {"rsa_pss"},
          [] { return judges(public_key(known::kRsaPublic), EVP_sha256(), true, known::kRsaPssSignature); }},
 };
 
 bool is_asked(const Test& test, std::span<const std::string> offered)
 {
-    return test.asked_by.empty() || std::ranges::any_of(offered, [&](const std::string& name) {
-               return name.find(test.asked_by) != std::string::npos;
-           });
+    const auto asks = [&](const std::string& name) {
+        return std::ranges::any_of(test.asked_by, [&](std::string_view part) {
+            return !part.empty() && name.find(part) != std::string::npos;
+        });
+    };
+    return test.asked_by == kAlways || std::ranges::any_of(offered, asks);
 }
 
 } // namespace

@@ -10,9 +10,9 @@
 
 namespace transports {
 
-/// `offered` are the names of all that the process may come to use: suites, groups, signatures, digests of keys. Hash,
-/// HMAC and key derivation are always tested, the rest where a name asks for it. The name of the first primitive that
-/// does not give what it must; absent = all do.
+/// `offered` are the names of all that the process may come to use: suites, groups, signatures, algorithms of SSH,
+/// digests of keys. Hash, HMAC and key derivation are always tested, the rest where a name asks for it. The name of the
+/// first primitive that does not give what it must; absent = all do.
 [[nodiscard]] std::optional<std::string> find_broken_primitive(std::span<const std::string> offered);
 /// Which are tested, in order.
 [[nodiscard]] std::vector<std::string_view> primitives_tested(std::span<const std::string> offered);

@@ -1,4 +1,5 @@
 #include "ntp-shim/nts_aead.hpp"
+#include "ntp-shim/nts_known_answer.hpp"
 
 #include "tests/unit/ntp-shim/nts_bits.hpp"
 
@@ -110,6 +111,14 @@ TEST_CASE("RFC 8915 section 5.1: the mandatory algorithm is there, and identifie
     CHECK(ntp_shim::key_size(AeadId::siv_cmac_512) == 64);
     CHECK(ntp_shim::required_nonce_room(AeadId::siv_cmac_256) == 16);
     CHECK(ntp_shim::required_nonce_room(AeadId::gcm_siv_128) == 12);
+}
+
+TEST_CASE("every algorithm of this build gives the known answer that is asked for at start")
+{
+    for (const auto id : ntp_shim::built_in_aeads()) {
+        CAPTURE(name(id));
+        CHECK(ntp_shim::gives_known_answer(id));
+    }
 }
 
 TEST_SUITE_END();
