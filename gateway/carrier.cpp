@@ -34,7 +34,11 @@ public:
     {
         return credential_warnings(tunnel_, *supply_.current());
     }
-    [[nodiscard]] std::optional<transports::TlsSupply> supply() const override { return supply_; }
+    [[nodiscard]] std::unique_ptr<Credentials> credentials(Services services,
+                                                           std::function<void()> replaced) const override
+    {
+        return make_credentials(services, tunnel_, supply_, std::move(replaced));
+    }
     [[nodiscard]] std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const override
     {
         return transports::make_tls_connector(loop, supply_, options_, tunnel_.server_name);
@@ -61,7 +65,11 @@ public:
     {
         return credential_warnings(tunnel_, *supply_.current());
     }
-    [[nodiscard]] std::optional<transports::TlsSupply> supply() const override { return supply_; }
+    [[nodiscard]] std::unique_ptr<Credentials> credentials(Services services,
+                                                           std::function<void()> replaced) const override
+    {
+        return make_credentials(services, tunnel_, supply_, std::move(replaced));
+    }
     [[nodiscard]] std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const override
     {
         return transports::make_dtls_connector(loop, supply_, options_, tunnel_.server_name);
@@ -93,6 +101,11 @@ Carrier::Made make_with_context(const Tunnel& tunnel)
 }
 
 } // namespace
+
+std::unique_ptr<Credentials> Carrier::credentials(Services /*services*/, std::function<void()> /*replaced*/) const
+{
+    return nullptr;
+}
 
 Carrier::Made Carrier::make(const Tunnel& tunnel)
 {

@@ -1,19 +1,21 @@
 // What carries a tunnel's messages: the one place that knows which channel is built from which part of transports/.
 #pragma once
 
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "gateway/config.hpp"
+#include "gateway/services.hpp"
 #include "transports/admission.hpp"
 #include "transports/channel.hpp"
 #include "transports/loop.hpp"
-#include "transports/tls_supply.hpp"
 
 namespace gateway {
+
+class Credentials;
 
 /// Why a carrier cannot be made; `setting` is the key within the channel's block ("tls", "ssh").
 struct CarrierProblem {
@@ -40,8 +42,10 @@ public:
     /// What works and deserves a word.
     [[nodiscard]] virtual std::vector<CarrierProblem> warnings() const { return {}; }
 
-    /// What its sessions are made of, to be replaced when files are read again; nothing where that is not done.
-    [[nodiscard]] virtual std::optional<transports::TlsSupply> supply() const { return std::nullopt; }
+    /// What keeps up to date what its sessions are made of. `replaced` is called when that is something else than
+    /// before: open channels are then to be looked at. To be destroyed last. Nothing where nothing is read.
+    [[nodiscard]] virtual std::unique_ptr<Credentials> credentials(Services services,
+                                                                   std::function<void()> replaced) const;
 
     /// Client role.
     [[nodiscard]] virtual std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const = 0;

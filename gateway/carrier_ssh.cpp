@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "gateway/credentials.hpp"
 #include "gateway/policies.hpp"
 #include "transports/ssh.hpp"
 
@@ -31,23 +32,32 @@ std::vector<CarrierProblem> in_block(const std::vector<transports::SshProblem>& 
 class SshCarrier final : public Carrier {
 public:
     SshCarrier(const Tunnel& tunnel, std::shared_ptr<const transports::SshContext> context)
-        : options_{ssh_options(tunnel)}, context_{std::move(context)}
+        : tunnel_{tunnel}, options_{ssh_options(tunnel)}, supply_{std::move(context)}
     {}
 
-    [[nodiscard]] std::vector<CarrierProblem> warnings() const override { return in_block(context_->warnings()); }
+    [[nodiscard]] std::vector<CarrierProblem> warnings() const override
+    {
+        return in_block(supply_.current()->warnings());
+    }
+    [[nodiscard]] std::unique_ptr<Credentials> credentials(Services services,
+                                                           std::function<void()> replaced) const override
+    {
+        return make_credentials(services, tunnel_, supply_, std::move(replaced));
+    }
     [[nodiscard]] std::unique_ptr<transports::Connector> connector(transports::Loop& loop) const override
     {
-        return transports::make_ssh_connector(loop, context_, options_);
+        return transports::make_ssh_connector(loop, supply_, options_);
     }
     [[nodiscard]] Bound listen(transports::Loop& loop, const SocketAddress& address, transports::Admission& admission,
                                transports::ChannelHandler& handler) const override
     {
-        return transports::make_ssh_listener(loop, address.storage, context_, options_, admission, handler);
+        return transports::make_ssh_listener(loop, address.storage, supply_, options_, admission, handler);
     }
 
 private:
+    const Tunnel& tunnel_;
     transports::SshOptions options_;
-    std::shared_ptr<const transports::SshContext> context_;
+    transports::SshSupply supply_;
 };
 
 } // namespace

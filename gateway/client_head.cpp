@@ -22,15 +22,15 @@ std::string client_text(const ntp_shim::ClientEndpoint& client)
 } // namespace
 
 ClientHead::ClientHead(Services services, const Tunnel& tunnel, Parts parts, ReplySink& sink)
-    : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, parts.supply,
-                                                                        [this] {
-                                                                            channels_.recheck();
-                                                                            turn_end_.request();
-                                                                        })},
+    : services_{services}, tunnel_{tunnel}, credentials_{parts.carrier->credentials(services,
+                                                                                    [this] {
+                                                                                        channels_.recheck();
+                                                                                        turn_end_.request();
+                                                                                    })},
       sink_{sink}, sealing_{std::move(parts.sealing)}, shim_{client_policy(tunnel, services.random), counters_,
                                                              sealing_ ? &sealing_->seal() : nullptr},
-      channels_{services, tunnel, std::move(parts.connector), *this}, turn_end_{services.loop, [this] { work(); }},
-      timer_{services.loop, [this] { work(); }}
+      channels_{services, tunnel, parts.carrier->connector(services.loop), *this},
+      turn_end_{services.loop, [this] { work(); }}, timer_{services.loop, [this] { work(); }}
 {}
 
 ClientHead::~ClientHead() = default;

@@ -25,9 +25,8 @@ namespace gateway {
 class ClientHead final : public ClientRole, private ClientChannelsOwner {
 public:
     struct Parts {
-        std::unique_ptr<transports::Connector> connector;
-        std::unique_ptr<ClientSealing> sealing;      // the inner seal; nothing without one
-        std::optional<transports::TlsSupply> supply; // the connector's
+        std::unique_ptr<Carrier> carrier;
+        std::unique_ptr<ClientSealing> sealing; // the inner seal; nothing without one
     };
     /// `tunnel` and `sink` outlive the head-end.
     ClientHead(Services services, const Tunnel& tunnel, Parts parts, ReplySink& sink);

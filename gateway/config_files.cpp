@@ -136,4 +136,20 @@ std::variant<std::string, Refused> read_whole_file(const std::filesystem::path& 
     return Refused{"is too large (expected at most 1 MiB)"};
 }
 
+std::optional<std::string> why_untrustworthy(const std::filesystem::path& path, const std::vector<uid_t>& owners)
+{
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0) {
+        return fmt::format("{}: {}", shown(path.string()), std::strerror(errno));
+    }
+    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return fmt::format("{} can be written by others (expected mode 0644 or less)", shown(path.string()));
+    }
+    if (status.st_uid != 0 && std::find(owners.begin(), owners.end(), status.st_uid) == owners.end()) {
+        return fmt::format("{} belongs to another user (expected root, or the one ntpgate runs as)",
+                           shown(path.string()));
+    }
+    return std::nullopt;
+}
+
 } // namespace gateway

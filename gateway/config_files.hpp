@@ -29,6 +29,11 @@ struct SecretVerdict {
 /// A secret must be a readable regular file of an owner we trust, closed to others, not writable by the group.
 [[nodiscard]] SecretVerdict judge_secret(const SecretFile& secret);
 
+/// Why a file that decides who is trusted is not to be trusted itself: others than root and `owners` can change it;
+/// nothing when it is.
+[[nodiscard]] std::optional<std::string> why_untrustworthy(const std::filesystem::path& path,
+                                                           const std::vector<uid_t>& owners);
+
 /// The whole file as text; at most kMaxFileSize (config_tree.hpp) octets.
 [[nodiscard]] std::variant<std::string, Refused> read_whole_file(const std::filesystem::path& path);
 

@@ -1,11 +1,8 @@
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include "gateway/claim_rules.hpp"
 #include "gateway/config_files.hpp"
@@ -44,23 +41,6 @@ std::optional<std::uint64_t> parse_size(std::string_view text)
     return std::nullopt;
 }
 
-/// Why a file that decides who is trusted is not to be trusted itself; nothing when it is.
-std::optional<std::string> why_unsafe(const std::filesystem::path& path, const std::vector<uid_t>& owners)
-{
-    struct stat status {};
-    if (stat(path.c_str(), &status) != 0) {
-        return fmt::format("{}: {}", shown(path.string()), std::strerror(errno));
-    }
-    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-        return fmt::format("{} can be written by others (expected mode 0644 or less)", shown(path.string()));
-    }
-    if (status.st_uid != 0 && std::find(owners.begin(), owners.end(), status.st_uid) == owners.end()) {
-        return fmt::format("{} belongs to another user (expected root, or the one ntpgate runs as)",
-                           shown(path.string()));
-    }
-    return std::nullopt;
-}
-
 bool is_ssh_name(std::string_view text) noexcept
 {
     return !text.empty() && text.size() <= 64 &&
@@ -88,6 +68,8 @@ public:
             }
             return;
         }
+        draft_.tunnel.secret_owners = context_.owners;
+        draft_.tunnel.group_readable_keys = context_.profile.group_readable_keys;
         read_name("user", settings_.user);
         read_name("subsystem", settings_.subsystem);
         read_client();
@@ -134,7 +116,7 @@ private:
         auto found = file(value, expected);
         if (found) {
             auto why = why_unreadable(*found, FileKind::file);
-            why = why ? why : why_unsafe(*found, context_.owners);
+            why = why ? why : why_untrustworthy(*found, context_.owners);
             if (why) {
                 report_.error(value.place(), std::move(*why));
             }

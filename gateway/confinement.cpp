@@ -222,6 +222,7 @@ Reach reach_of(const Config& config)
         read(config.file);
     }
     for (const Tunnel& tunnel : config.tunnels) {
+        // All of these are read again when they change.
         for (const auto& path : {tunnel.tls.ca, tunnel.tls.certificate, tunnel.tls.key}) {
             if (path) {
                 read(*path);
@@ -230,8 +231,16 @@ Reach reach_of(const Config& config)
         for (const auto& path : tunnel.tls.crl) {
             read(path);
         }
+        for (const auto& path : {tunnel.ssh.key, tunnel.ssh.known_hosts, tunnel.ssh.authorized_keys}) {
+            if (path) {
+                read(*path);
+            }
+        }
+        for (const auto& path : tunnel.ssh.host_keys) {
+            read(path);
+        }
         if (tunnel.mac) {
-            read(tunnel.mac->keys); // again when it changes
+            read(tunnel.mac->keys);
         }
     }
     for (const Tunnel& tunnel : config.tunnels) {

@@ -47,13 +47,12 @@ std::variant<std::unique_ptr<ClientRole>, Problems> make_ungated(Services servic
     if (problems.empty() && is_on_datagrams(tunnel)) {
         return std::make_unique<DatagramClient>(services, tunnel, std::move(sealing), sink);
     }
-    const auto carrier = problems.empty() ? part(Carrier::make(tunnel), problems) : nullptr;
+    auto carrier = problems.empty() ? part(Carrier::make(tunnel), problems) : nullptr;
     if (!carrier) {
         return problems;
     }
-    return std::make_unique<ClientHead>(
-        services, tunnel, ClientHead::Parts{carrier->connector(services.loop), std::move(sealing), carrier->supply()},
-        sink);
+    return std::make_unique<ClientHead>(services, tunnel, ClientHead::Parts{std::move(carrier), std::move(sealing)},
+                                        sink);
 }
 
 } // namespace

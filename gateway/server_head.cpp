@@ -25,8 +25,7 @@ constexpr Nanoseconds kFastSweep = std::chrono::milliseconds{10};           // s
 
 ServerHead::ServerHead(Services services, const Tunnel& tunnel, std::unique_ptr<Carrier> carrier,
                        std::unique_ptr<ServerSealing> sealing)
-    : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, carrier->supply(),
-                                                                        [this] { recheck_peers(); })},
+    : services_{services}, tunnel_{tunnel}, credentials_{carrier->credentials(services, [this] { recheck_peers(); })},
       carrier_{std::move(carrier)}, sealing_{std::move(sealing)},
       admission_{admission_limits(tunnel.limits), &services.admission}, shim_{server_policy(tunnel, services.random),
                                                                               counters_,

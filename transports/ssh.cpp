@@ -15,7 +15,7 @@ namespace {
 class SshAttempt final : public Attempt, public SshSessionOwner {
 public:
     struct Setting {
-        std::shared_ptr<const SshContext> context;
+        SshSupply supply;
         SshOptions options;
     };
     SshAttempt(Loop& loop, const Target& target, const Setting& setting, ChannelHandler& handler)
@@ -34,9 +34,10 @@ private:
             return;
         }
         const Dialled dialled = std::get<Dialled>(result);
-        SshSession::Parts parts{address_text(dialled.peer), setting_.options, setting_.options.handshake, {}};
+        SshSession::Parts parts{
+            address_text(dialled.peer), setting_.options, setting_.options.handshake, {}, setting_.supply};
         const auto begin = [&](std::function<void()> ready) {
-            return begin_ssh_client(loop_, dialled.descriptor, setting_.context, target_, std::move(ready));
+            return begin_ssh_client(loop_, dialled.descriptor, setting_.supply.current(), target_, std::move(ready));
         };
         session_ = std::make_unique<SshSession>(loop_, std::move(parts), begin, *this);
     }
@@ -73,9 +74,8 @@ private:
 
 class SshListener final : public Listener, public SshSessionOwner {
 public:
-    SshListener(Loop& loop, std::shared_ptr<const SshContext> context, const SshOptions& options, Admission& admission,
-                ChannelHandler& handler)
-        : loop_{loop}, context_{std::move(context)}, options_{options}, admission_{admission}, handler_{handler}
+    SshListener(Loop& loop, SshSupply supply, const SshOptions& options, Admission& admission, ChannelHandler& handler)
+        : loop_{loop}, supply_{std::move(supply)}, options_{options}, admission_{admission}, handler_{handler}
     {}
 
     std::optional<std::string> listen(const sockaddr_storage& local)
@@ -107,10 +107,10 @@ private:
             return;
         }
         ++counters_.pending;
-        SshSession::Parts parts{address_text(peer), options_, context_->settings().login_grace,
-                                Admission::Place{admission_}};
+        SshSession::Parts parts{address_text(peer), options_, supply_.current()->settings().login_grace,
+                                Admission::Place{admission_}, supply_};
         const auto begin = [&](std::function<void()> ready) {
-            return begin_ssh_server(loop_, descriptor, context_, peer, std::move(ready));
+            return begin_ssh_server(loop_, descriptor, supply_.current(), peer, std::move(ready));
         };
         auto session = std::make_unique<SshSession>(loop_, std::move(parts), begin, *this);
         pending_.emplace(session->number(), std::move(session));
@@ -134,7 +134,7 @@ private:
     }
 
     Loop& loop_;
-    std::shared_ptr<const SshContext> context_;
+    SshSupply supply_;
     SshOptions options_;
     Admission& admission_;
     ChannelHandler& handler_;
@@ -146,18 +146,16 @@ private:
 
 } // namespace
 
-std::unique_ptr<Connector> make_ssh_connector(Loop& loop, std::shared_ptr<const SshContext> context,
-                                              const SshOptions& options)
+std::unique_ptr<Connector> make_ssh_connector(Loop& loop, SshSupply supply, const SshOptions& options)
 {
-    return std::make_unique<SshConnector>(loop, SshAttempt::Setting{std::move(context), options});
+    return std::make_unique<SshConnector>(loop, SshAttempt::Setting{std::move(supply), options});
 }
 
 std::variant<std::unique_ptr<Listener>, std::string> make_ssh_listener(Loop& loop, const sockaddr_storage& local,
-                                                                       std::shared_ptr<const SshContext> context,
-                                                                       const SshOptions& options, Admission& admission,
-                                                                       ChannelHandler& handler)
+                                                                       SshSupply supply, const SshOptions& options,
+                                                                       Admission& admission, ChannelHandler& handler)
 {
-    auto listener = std::make_unique<SshListener>(loop, std::move(context), options, admission, handler);
+    auto listener = std::make_unique<SshListener>(loop, std::move(supply), options, admission, handler);
     if (auto error = listener->listen(local)) {
         return std::move(*error);
     }

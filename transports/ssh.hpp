@@ -12,7 +12,7 @@
 #include "transports/admission.hpp"
 #include "transports/channel.hpp"
 #include "transports/loop.hpp"
-#include "transports/ssh_context.hpp"
+#include "transports/ssh_supply.hpp"
 
 namespace transports {
 
@@ -24,13 +24,12 @@ struct SshOptions {
     Nanoseconds idle = std::chrono::seconds{90};     // nothing received for so long ends the channel
 };
 
-/// Contexts, loop and handlers outlive everything made here. Each channel has two descriptors.
-[[nodiscard]] std::unique_ptr<Connector> make_ssh_connector(Loop& loop, std::shared_ptr<const SshContext> context,
-                                                            const SshOptions& options);
+/// Loop and handlers outlive everything made here. Each channel has two descriptors.
+[[nodiscard]] std::unique_ptr<Connector> make_ssh_connector(Loop& loop, SshSupply supply, const SshOptions& options);
 
 /// The error text names the address. `admission` outlives the listener and every channel it opened.
 [[nodiscard]] std::variant<std::unique_ptr<Listener>, std::string>
-make_ssh_listener(Loop& loop, const sockaddr_storage& local, std::shared_ptr<const SshContext> context,
-                  const SshOptions& options, Admission& admission, ChannelHandler& handler);
+make_ssh_listener(Loop& loop, const sockaddr_storage& local, SshSupply supply, const SshOptions& options,
+                  Admission& admission, ChannelHandler& handler);
 
 } // namespace transports

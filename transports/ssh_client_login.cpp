@@ -51,6 +51,27 @@ public:
     [[nodiscard]] const Closed* refusal() const noexcept override { return refused_ ? &*refused_ : nullptr; }
     [[nodiscard]] const PeerIdentity& peer() const noexcept override { return peer_; }
     [[nodiscard]] Closed explain(const Closed& end) const override { return refused_ ? *refused_ : end; }
+    [[nodiscard]] std::optional<Closed> judge_by(const SshContext& context) const override
+    {
+        const std::string shown = key_.type + " " + peer_.fingerprint;
+        const auto& known = context.state().known_hosts;
+        switch (known.judge(host_, key_, &host_hash)) {
+        case HostKeyVerdict::known:
+            return std::nullopt;
+        case HostKeyVerdict::changed:
+            return Closed{CloseReason::host_key_changed, "known-hosts has other keys for this host than " + shown};
+        case HostKeyVerdict::revoked:
+            return Closed{CloseReason::host_key_revoked, "known-hosts revokes " + shown};
+        case HostKeyVerdict::unknown:
+            break;
+        }
+        return Closed{CloseReason::host_key_unknown,
+                      known.names_authority(host_, &host_hash)
+                          ? "known-hosts trusts an authority for this host, and host certificates are not in this "
+                            "version: " +
+                                shown
+                          : "known-hosts has no key of this host: " + shown};
+    }
 
 private:
     enum class Step : std::uint8_t { connect, authenticate, open, subsystem };
@@ -112,25 +133,13 @@ private:
             return refuse(CloseReason::host_key_unknown, "the host's key can not be read");
         }
         peer_.subject = "host key " + half->type;
-        const std::string shown = half->type + " " + peer_.fingerprint;
-        const auto& known = context_->state().known_hosts;
-        switch (known.judge(host_, *half, &host_hash)) {
-        case HostKeyVerdict::known:
-            peer_.matched = host_.name;
-            return Progress::waiting;
-        case HostKeyVerdict::changed:
-            return refuse(CloseReason::host_key_changed, "known-hosts has other keys for this host than " + shown);
-        case HostKeyVerdict::revoked:
-            return refuse(CloseReason::host_key_revoked, "known-hosts revokes " + shown);
-        case HostKeyVerdict::unknown:
-            break;
+        key_ = *half;
+        if (auto why = judge_by(*context_)) {
+            refused_ = std::move(why);
+            return Progress::refused;
         }
-        return refuse(CloseReason::host_key_unknown,
-                      known.names_authority(host_, &host_hash)
-                          ? "known-hosts trusts an authority for this host, and host certificates are not in this "
-                            "version: " +
-                                shown
-                          : "known-hosts has no key of this host: " + shown);
+        peer_.matched = host_.name;
+        return Progress::waiting;
     }
 
     Progress authenticate(SshLink& link)
@@ -180,6 +189,7 @@ private:
 
     std::shared_ptr<const SshContext> context_;
     SshHost host_;
+    SshPublicKey key_; // the host's
     Step step_ = Step::connect;
     PeerIdentity peer_;
     std::optional<Closed> refused_;

@@ -10,6 +10,7 @@
 #include <libssh/server.h>
 
 #include "transports/ssh_state.hpp"
+#include "transports/tls_digest.hpp"
 
 namespace transports {
 
@@ -66,7 +67,7 @@ private:
         }
         if (!settings.known_hosts) {
             fail("known-hosts", "is missing (expected the file of host keys)");
-        } else if (const auto text = read_file("known-hosts", *settings.known_hosts)) {
+        } else if (const auto text = read_trusted("known-hosts", *settings.known_hosts)) {
             auto parsed = KnownHosts::parse(*text);
             if (!take_problems("known-hosts", *settings.known_hosts, parsed)) {
                 state_->known_hosts = std::move(std::get<KnownHosts>(parsed));
@@ -119,7 +120,7 @@ private:
             fail("authorized-keys", "is missing (expected the file of users' keys)");
             return;
         }
-        const auto text = read_file("authorized-keys", *path);
+        const auto text = read_trusted("authorized-keys", *path);
         if (!text) {
             return;
         }
@@ -149,6 +150,13 @@ private:
             problems.push_back({setting, std::move(problem.text), path.string(), problem.line, problem.column});
         }
         return true;
+    }
+
+    std::optional<std::string> read_trusted(const std::string& setting, const std::filesystem::path& path)
+    {
+        auto text = read_file(setting, path);
+        state_->inventory.trusted = text ? sha256_hex(*text) : std::string{};
+        return text;
     }
 
     std::optional<std::string> read_file(const std::string& setting, const std::filesystem::path& path)
@@ -202,6 +210,7 @@ private:
             fail(setting, path.string() + ": " + why);
             return nullptr;
         }
+        state_->inventory.own.push_back({path.string(), half->type, fingerprint_of(key.get())});
         return key;
     }
 
@@ -218,6 +227,17 @@ SshContext::~SshContext() = default;
 const SshSettings& SshContext::settings() const noexcept
 {
     return state_->settings;
+}
+
+const SshContext::Inventory& SshContext::inventory() const noexcept
+{
+    return state_->inventory;
+}
+
+bool same_own_keys(const SshContext& one, const SshContext& other) noexcept
+{
+    return std::ranges::equal(one.inventory().own, other.inventory().own, {}, &SshContext::HeldKey::fingerprint,
+                              &SshContext::HeldKey::fingerprint);
 }
 
 const std::vector<SshProblem>& SshContext::warnings() const noexcept

@@ -61,6 +61,19 @@ public:
     /// What works and deserves a word: keys that no offered algorithm can use, authorities that are passed over.
     [[nodiscard]] const std::vector<SshProblem>& warnings() const noexcept;
 
+    /// What it holds, for records: types and fingerprints of our own private keys, and a digest of the file that says
+    /// who is trusted.
+    struct HeldKey {
+        std::string file;
+        std::string type;
+        std::string fingerprint; // "SHA256:..."
+    };
+    struct Inventory {
+        std::vector<HeldKey> own;
+        std::string trusted; // SHA-256, hex
+    };
+    [[nodiscard]] const Inventory& inventory() const noexcept;
+
     struct State;
     [[nodiscard]] const State& state() const noexcept { return *state_; }
 
@@ -68,6 +81,9 @@ private:
     explicit SshContext(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
 };
+
+/// Whether both show the same keys of ours, whatever they trust.
+[[nodiscard]] bool same_own_keys(const SshContext& one, const SshContext& other) noexcept;
 
 /// Whether this build's library can do what a profile names; empty = usable.
 [[nodiscard]] std::string why_unusable_ssh_kex(const std::string& name);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "transports/channel.hpp"
@@ -24,6 +25,8 @@ public:
     [[nodiscard]] virtual const Closed* refusal() const noexcept = 0;
     /// What is known of the peer so far, its address aside.
     [[nodiscard]] virtual const PeerIdentity& peer() const noexcept = 0;
+    /// Once granted: why the peer would not be let in by `context`; nothing when it would.
+    [[nodiscard]] virtual std::optional<Closed> judge_by(const SshContext& context) const = 0;
     /// A better reason than the link's for an end before anything was granted: why the peer was turned down.
     [[nodiscard]] virtual Closed explain(const Closed& end) const = 0;
 };

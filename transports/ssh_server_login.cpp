@@ -88,6 +88,11 @@ public:
         return left && denied_ ? *denied_ : end;
     }
 
+    [[nodiscard]] std::optional<Closed> judge_by(const SshContext& context) const override
+    {
+        return judge(context, read_wall());
+    }
+
 private:
     [[nodiscard]] const SshSettings& settings() const noexcept { return context_->settings(); }
 
@@ -121,39 +126,61 @@ private:
         }
     }
 
-    void take_user(const char* user) { peer_.subject = std::string{user == nullptr ? "" : user}.substr(0, kMaxShown); }
+    void take_user(const char* user)
+    {
+        if (!authenticated_) { // who is in stays who it is, whatever it sends
+            peer_.subject = std::string{user == nullptr ? "" : user}.substr(0, kMaxShown);
+        }
+    }
 
     /// Asked twice: whether the key would do, and once the peer has signed with it.
     bool judge_key(const char* user, ssh_key key, char state)
     {
+        if (authenticated_) {
+            return deny(CloseReason::auth_method_refused, "a second login on one connection");
+        }
         take_user(user);
         const auto half = public_key_of(key);
         peer_.fingerprint = fingerprint_of(key);
         if (state != SSH_PUBLICKEY_STATE_NONE && state != SSH_PUBLICKEY_STATE_VALID) {
             return deny(CloseReason::user_signature_invalid, "the key's signature does not verify");
         }
-        if (peer_.subject != settings().user) {
-            return deny(CloseReason::user_unknown, "the only user is " + settings().user);
+        if (!half) {
+            return deny(CloseReason::user_key_unknown, "a key of a kind that is not in this version");
         }
-        if (!half || !offered(*half)) {
-            return deny(CloseReason::user_key_unknown, "a key of a kind that the profile does not offer");
+        key_ = *half;
+        const auto now = read_wall();
+        if (auto why = judge(*context_, now)) {
+            return deny(why->reason, std::move(why->text));
         }
-        const auto judgement = context_->state().authorized_keys.judge(*half, {address_, read_wall()});
-        switch (judgement.verdict) {
+        if (state == SSH_PUBLICKEY_STATE_VALID) {
+            const auto& entry = *context_->state().authorized_keys.judge(key_, {address_, now}).key;
+            authenticated_ = true;
+            peer_.matched = entry.comment.empty() ? peer_.fingerprint : entry.comment;
+            peer_.valid_until = entry.expires.value_or(Nanoseconds::zero());
+        }
+        return true;
+    }
+
+    [[nodiscard]] std::optional<Closed> judge(const SshContext& by, Nanoseconds now) const
+    {
+        if (peer_.subject != by.settings().user) {
+            return Closed{CloseReason::user_unknown, "the only user is " + by.settings().user};
+        }
+        if (!offered(key_)) {
+            return Closed{CloseReason::user_key_unknown, "a key of a kind that the profile does not offer"};
+        }
+        switch (by.state().authorized_keys.judge(key_, {address_, now}).verdict) {
         case UserKeyVerdict::unknown:
-            return deny(CloseReason::user_key_unknown, "authorized-keys does not have " + peer_.fingerprint);
+            return Closed{CloseReason::user_key_unknown, "authorized-keys does not have " + peer_.fingerprint};
         case UserKeyVerdict::wrong_address:
-            return deny(CloseReason::user_key_wrong_address, "its from= does not have this address");
+            return Closed{CloseReason::user_key_wrong_address, "its from= does not have this address"};
         case UserKeyVerdict::expired:
-            return deny(CloseReason::user_key_expired, "its expiry-time has passed");
+            return Closed{CloseReason::user_key_expired, "its expiry-time has passed"};
         case UserKeyVerdict::admitted:
             break;
         }
-        if (state == SSH_PUBLICKEY_STATE_VALID) {
-            authenticated_ = true;
-            peer_.matched = judgement.key->comment.empty() ? peer_.fingerprint : judgement.key->comment;
-        }
-        return true;
+        return std::nullopt;
     }
 
     [[nodiscard]] bool offered(const SshPublicKey& key) const
@@ -221,6 +248,7 @@ private:
     MappedAddress address_;
     ssh_server_callbacks_struct callbacks_{};
     PeerIdentity peer_;
+    SshPublicKey key_; // the one shown last
     bool authenticated_ = false;
     bool granted_ = false;
     unsigned attempts_ = 0;

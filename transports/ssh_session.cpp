@@ -24,10 +24,10 @@ std::string parting_word(CloseReason why)
 } // namespace
 
 SshSession::SshSession(Loop& loop, Parts parts, const Begin& begin, SshSessionOwner& owner)
-    : owner_{&owner}, number_{loop.take_number()}, parts_{std::move(parts)}, decoder_{parts_.options.min_message,
-                                                                                      parts_.options.max_message},
-      login_deadline_{read_boot() + parts_.login_time}, turn_end_{loop, [this] { at_turn_end(); }},
-      deadline_{loop, [this] { check_deadline(); }}
+    : owner_{&owner}, number_{loop.take_number()}, parts_{std::move(parts)}, made_by_{parts_.supply.current()},
+      decoder_{parts_.options.min_message, parts_.options.max_message}, login_deadline_{read_boot() +
+                                                                                        parts_.login_time},
+      turn_end_{loop, [this] { at_turn_end(); }}, deadline_{loop, [this] { check_deadline(); }}
 {
     deadline_.start_at(login_deadline_);
     SshBegun begun = begin([this] { on_ready(); });
@@ -51,6 +51,21 @@ SshSession::~SshSession()
 bool SshSession::rekeying() const noexcept
 {
     return state_ == State::open && link_->rekeying();
+}
+
+void SshSession::recheck()
+{
+    if (state_ != State::open || parts_.supply.current() == made_by_) {
+        return;
+    }
+    if (const auto why = login_->judge_by(*parts_.supply.current())) {
+        end(*why);
+    }
+}
+
+bool SshSession::outdated() const noexcept
+{
+    return parts_.supply.current() != made_by_ && !same_own_keys(*parts_.supply.current(), *made_by_);
 }
 
 SendResult SshSession::send(std::span<const std::byte> message)
@@ -151,6 +166,12 @@ PeerIdentity SshSession::identity() const
 void SshSession::granted()
 {
     peer_ = identity();
+    if (parts_.supply.current() != made_by_) { // replaced in the middle of the login
+        if (const auto why = login_->judge_by(*parts_.supply.current())) {
+            end(*why);
+            return;
+        }
+    }
     state_ = State::open;
     parts_.place.promote();
     link_->open_data();

@@ -44,6 +44,7 @@ public:
         SshOptions options;
         Nanoseconds login_time{};
         Admission::Place place;
+        SshSupply supply; // `begin` takes its current context
     };
     SshSession(Loop& loop, Parts parts, const Begin& begin, SshSessionOwner& owner);
     ~SshSession() override;
@@ -55,6 +56,8 @@ public:
     [[nodiscard]] const PeerIdentity& peer() const noexcept override { return peer_; }
     [[nodiscard]] std::uint64_t number() const noexcept override { return number_; }
     [[nodiscard]] bool rekeying() const noexcept override;
+    void recheck() override;
+    [[nodiscard]] bool outdated() const noexcept override;
 
 private:
     enum class State : std::uint8_t { logging_in, open, closing };
@@ -76,6 +79,7 @@ private:
     ChannelHandler* handler_ = nullptr; // once verified
     std::uint64_t number_;
     Parts parts_;
+    std::shared_ptr<const SshContext> made_by_;
     StreamDecoder decoder_;
     PeerIdentity peer_;
     State state_ = State::logging_in;

@@ -13,6 +13,7 @@ namespace transports {
 struct SshContext::State {
     SshSettings settings;
     std::vector<SshProblem> warnings;
+    SshContext::Inventory inventory;
     OwnedKey key;                   // client
     KnownHosts known_hosts;         // client
     OwnedBind bind;                 // server: holds the host keys

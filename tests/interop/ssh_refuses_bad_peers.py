@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from support import ntp
+from support.frames import REQUEST, Frame, Stream, monotonic_stamp
 from support.gateway import MODERN, query
 from support.processes import eventually, free_port, run
 from support.ssh import (Keys, client_of, frames_through_ssh, is_open, new_key, options, server_of, stock_client,
@@ -155,10 +156,53 @@ def test_six_attempts_are_the_end(start, chronyd, keys, profile):
     server.finish()
 
 
+def answer(channel: paramiko.Channel) -> Frame | None:
+    """What comes back for one question."""
+    asked = Frame(REQUEST, int.from_bytes(os.urandom(4), "big"), monotonic_stamp(), packet=ntp.request().encode())
+    channel.sendall(asked.framed())
+    stream = Stream()
+    while data := channel.recv(4096):
+        for frame in stream.feed(data):
+            if frame.id == asked.id:
+                return frame
+    return None
+
+
 def logged_in(server, keys: Keys) -> paramiko.Transport:
     transport = login(server, keys)
     transport.auth_publickey("ntpgate", paramiko.Ed25519Key.from_private_key_file(keys.path("id_ed25519")))
     return transport
+
+
+def frames_of(channel: paramiko.Channel) -> Frame | None:
+    """What comes back for one question."""
+    asked = Frame(REQUEST, int.from_bytes(os.urandom(4), "big"), monotonic_stamp(), packet=ntp.request().encode())
+    channel.sendall(asked.framed())
+    stream = Stream()
+    while data := channel.recv(4096):
+        for frame in stream.feed(data):
+            if frame.id == asked.id:
+                return frame
+    return None
+
+
+def test_who_is_in_cannot_become_another(start, chronyd, keys, profile):
+    """A second login, by a key that stays, would save a channel whose own key is struck off."""
+    going, staying = (paramiko.RSAKey.generate(2048) for _ in range(2))
+    admitted = "".join(f"ssh-rsa {key.get_base64()} paramiko\n" for key in (going, staying))
+    Path(keys.path("authorized_keys")).write_text(admitted, encoding="ascii")
+    server = start(server_of(chronyd.text(), keys), profile=profile)
+    transport = login(server, keys)
+    transport.auth_publickey("ntpgate", going)
+    channel = transport.open_session(timeout=10)
+    channel.settimeout(10)
+    channel.invoke_subsystem("ntpgate")
+    assert answer(channel)
+    with pytest.raises(paramiko.SSHException):
+        transport.auth_publickey("ntpgate", staying)
+    assert server.wait_event("channel_closed", outcome="failure")["reason"] == "protocol_error"
+    transport.close()
+    server.finish()
 
 
 def test_data_before_the_subsystem_is_a_breach(start, chronyd, keys, profile):

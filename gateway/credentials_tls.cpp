@@ -1,15 +1,14 @@
 #include "gateway/credentials.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "gateway/config_files.hpp"
+#include "gateway/file_reload.hpp"
+#include "gateway/key_ledger.hpp"
 #include "gateway/printable.hpp"
 #include "transports/tls_files.hpp"
 
@@ -21,7 +20,6 @@ using nlohmann::ordered_json;
 using transports::HeldCertificate;
 using transports::TlsInventory;
 
-constexpr auto kLookEvery = std::chrono::milliseconds{500};
 constexpr auto kWarnEvery = std::chrono::hours{24};
 constexpr std::size_t kMostAnchors = 64; // records of one change
 
@@ -39,21 +37,6 @@ std::vector<std::filesystem::path> files_of(const transports::TlsSettings& setti
         files.push_back(transports::system_trust_directory());
     }
     return files;
-}
-
-/// A file that is there but may not be opened by what is left of our rights; nothing when all can be.
-std::optional<std::string> out_of_reach(const transports::TlsSettings& settings)
-{
-    for (const auto& path : files_of(settings)) {
-        const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        const int error = errno;
-        if (descriptor >= 0) {
-            ::close(descriptor);
-        } else if (error == EACCES || error == EPERM) {
-            return path.string();
-        }
-    }
-    return std::nullopt;
 }
 
 ordered_json fields_of(const HeldCertificate& certificate)
@@ -100,53 +83,22 @@ std::vector<std::string> changes(const TlsInventory& before, const TlsInventory&
     return keys;
 }
 
-} // namespace
+using Context = std::shared_ptr<const transports::TlsContext>;
 
-Credentials::Credentials(Services services, const Tunnel& tunnel, transports::TlsSupply supply,
-                         std::function<void()> replaced)
-    : services_{services}, tunnel_{tunnel}, supply_{std::make_unique<transports::TlsSupply>(std::move(supply))},
-      replaced_{std::move(replaced)}, watch_{files_of(tunnel.tls)}, held_{inventory_of(*supply_->current())},
-      timer_{services.loop, [this] { tick(); }}
+std::vector<HeldKey> keys_of(const Tunnel& tunnel, const TlsInventory& held)
 {
-    record_key(true, held_);
-    timer_.start({}); // what takes a thread waits until the loop runs, and with it the confinement
-}
-
-Credentials::~Credentials()
-{
-    loading_.reset();
-    const std::weak_ptr<const transports::TlsContext> last = supply_->current();
-    supply_.reset();
-    retired_.push_back({last, std::move(held_)});
-    record_destroyed();
-}
-
-void Credentials::begin()
-{
-    begun_ = true;
-    warned_ = transports::read_boot(); // the configuration's own warnings say it at start
-    supply_->keep_staple(services_.loop, [this](const auto& finding) { tell_staple(finding); });
-    if (const auto path = out_of_reach(tunnel_.tls)) {
-        services_.log.warn(fmt::format("tunnel {}: needs_restart: {} cannot be read any more after privileges were "
-                                       "dropped: when it is replaced, ntpgate must be restarted",
-                                       tunnel_.name, *path));
+    if (!held.own) {
+        return {};
     }
+    return {{held.key, held.own->subject, {{"spki-sha256", held.key}, {"file", printable(tunnel.tls.key->string())}}}};
 }
 
-void Credentials::tick()
-{
-    if (!begun_) {
-        begin();
-    }
-    if (watch_.changed()) {
-        reload();
-    }
-    record_destroyed();
-    warn_of_expiry();
-    timer_.start(kLookEvery);
-}
+struct Outcome {
+    std::string wrong; // empty = the context was made
+    Context context;
+};
 
-Credentials::Outcome Credentials::load(const Tunnel& tunnel)
+Outcome load(const Tunnel& tunnel)
 {
     if (tunnel.tls.key) {
         const auto verdict = judge_secret({*tunnel.tls.key, tunnel.secret_owners});
@@ -168,52 +120,74 @@ Credentials::Outcome Credentials::load(const Tunnel& tunnel)
     return {{}, std::get<Context>(std::move(made))};
 }
 
-void Credentials::reload()
-{
-    if (loading_) {
-        load_again_ = true;
-        return;
+/// Certificate, key, trust anchors and revocation lists.
+class TlsCredentials final : public Credentials {
+public:
+    TlsCredentials(Services services, const Tunnel& tunnel, transports::TlsSupply supply,
+                   std::function<void()> replaced)
+        : services_{services}, tunnel_{tunnel}, supply_{std::make_unique<transports::TlsSupply>(std::move(supply))},
+          replaced_{std::move(replaced)}, held_{inventory_of(*supply_->current())}, ledger_{services, tunnel.name},
+          files_{services.loop, files_of(tunnel.tls), reading()}
+    {
+        ledger_.hold(supply_->current(), keys_of(tunnel_, held_));
     }
-    watch_.mark();
-    auto outcome = std::make_shared<Outcome>();
-    // The tunnel outlives the thread's work as well: the loop waits for that, and the configuration for the loop.
-    loading_ = std::make_unique<transports::OffLoop>(
-        services_.loop, [outcome, &tunnel = tunnel_] { *outcome = load(tunnel); },
-        [this, outcome] {
-            loading_.reset();
-            loaded(*outcome);
-            if (std::exchange(load_again_, false)) {
-                reload();
+    ~TlsCredentials() override
+    {
+        supply_.reset();
+        ledger_.look();
+    }
+    TlsCredentials(const TlsCredentials&) = delete;
+    TlsCredentials& operator=(const TlsCredentials&) = delete;
+
+    void reload() override { files_.reload(); }
+
+private:
+    void every_look();
+    [[nodiscard]] FileReload::Work reading();
+    void use(Context context);
+    void record_anchors(const TlsInventory& before, const TlsInventory& after);
+    void warn_of_expiry();
+    void tell_staple(const transports::OcspFinding& finding);
+
+    Services services_;
+    const Tunnel& tunnel_;
+    std::unique_ptr<transports::TlsSupply> supply_;
+    std::function<void()> replaced_;
+    TlsInventory held_;
+    KeyLedger ledger_;
+    bool begun_ = false;
+    transports::Nanoseconds warned_{}; // boot clock
+    std::string staple_told_ = "nothing yet";
+    FileReload files_;
+};
+
+void TlsCredentials::every_look()
+{
+    if (!std::exchange(begun_, true)) {
+        warned_ = transports::read_boot(); // the configuration's own warnings say it at start
+        supply_->keep_staple(services_.loop, [this](const auto& finding) { tell_staple(finding); });
+        warn_of_reach(services_, tunnel_, files_of(tunnel_.tls));
+    }
+    ledger_.look();
+    warn_of_expiry();
+}
+
+FileReload::Work TlsCredentials::reading()
+{
+    // The tunnel outlives the thread's work: the loop waits for that, and the configuration for the loop.
+    const auto read = [this, &tunnel = tunnel_]() -> FileReload::Then {
+        return [this, outcome = load(tunnel)] {
+            if (outcome.context == nullptr) {
+                tell_unusable(services_, tunnel_, files_of(tunnel_.tls), outcome.wrong);
+            } else {
+                use(outcome.context);
             }
-        });
+        };
+    };
+    return {read, [this] { every_look(); }};
 }
 
-void Credentials::loaded(const Outcome& outcome)
-{
-    if (outcome.context == nullptr) {
-        keep_old(outcome.wrong);
-    } else {
-        use(outcome.context);
-    }
-}
-
-void Credentials::keep_old(const std::string& wrong)
-{
-    const auto unreachable = out_of_reach(tunnel_.tls);
-    AuditRecord record;
-    record.event = AuditEvent::credentials_reloaded;
-    record.success = false;
-    record.tunnel = tunnel_.name;
-    record.reason = unreachable ? "needs_restart" : "unusable_file";
-    services_.audit.record(record, {{"text", printable(wrong)}});
-    const auto why = unreachable ? fmt::format("needs_restart: {} cannot be read after privileges were dropped ({})",
-                                               *unreachable, wrong)
-                                 : wrong;
-    services_.log.error(
-        fmt::format("tunnel {}: {}; the credentials loaded before stay in use", tunnel_.name, printable(why)));
-}
-
-void Credentials::use(Context context)
+void TlsCredentials::use(Context context)
 {
     TlsInventory held = inventory_of(*context);
     const auto changed = changes(held_, held);
@@ -222,7 +196,7 @@ void Credentials::use(Context context)
         return;
     }
     const TlsInventory before = std::exchange(held_, std::move(held));
-    retired_.push_back({supply_->current(), before});
+    ledger_.hold(context, keys_of(tunnel_, held_));
     supply_->replace(std::move(context));
     AuditRecord record;
     record.event = AuditEvent::credentials_reloaded;
@@ -237,15 +211,12 @@ void Credentials::use(Context context)
     services_.log.info(fmt::format("tunnel {}: credentials read again, other than before: {}", tunnel_.name,
                                    fmt::join(changed, ", ")));
     record_anchors(before, held_);
-    if (before.key != held_.key) {
-        record_key(true, held_);
-    }
     warned_ = {};
     warn_of_expiry();
     replaced_();
 }
 
-void Credentials::record_anchors(const TlsInventory& before, const TlsInventory& after)
+void TlsCredentials::record_anchors(const TlsInventory& before, const TlsInventory& after)
 {
     std::size_t written = 0;
     std::size_t more = 0;
@@ -276,42 +247,7 @@ void Credentials::record_anchors(const TlsInventory& before, const TlsInventory&
     }
 }
 
-void Credentials::record_key(bool loaded, const TlsInventory& held)
-{
-    if (!held.own) {
-        return;
-    }
-    AuditRecord record;
-    record.event = loaded ? AuditEvent::key_loaded : AuditEvent::key_destroyed;
-    record.tunnel = tunnel_.name;
-    record.subject = held.own->subject;
-    services_.audit.record(record, {{"spki-sha256", held.key}, {"file", printable(tunnel_.tls.key->string())}});
-}
-
-/// Several contexts may have had the same key, one after the other.
-void Credentials::record_destroyed()
-{
-    std::vector<TlsInventory> gone;
-    std::erase_if(retired_, [&gone](Retired& retired) {
-        const bool expired = retired.context.expired();
-        if (expired) {
-            gone.push_back(std::move(retired.held));
-        }
-        return expired;
-    });
-    std::vector<std::string> recorded;
-    for (const TlsInventory& held : gone) {
-        const bool in_use = (supply_ != nullptr && held.key == held_.key) ||
-                            std::any_of(retired_.begin(), retired_.end(),
-                                        [&](const Retired& retired) { return retired.held.key == held.key; });
-        if (!in_use && std::find(recorded.begin(), recorded.end(), held.key) == recorded.end()) {
-            record_key(false, held);
-            recorded.push_back(held.key);
-        }
-    }
-}
-
-void Credentials::warn_of_expiry()
+void TlsCredentials::warn_of_expiry()
 {
     const auto now = transports::read_boot();
     if (warned_ != transports::Nanoseconds::zero() && now - warned_ < kWarnEvery) {
@@ -325,7 +261,7 @@ void Credentials::warn_of_expiry()
 }
 
 /// Each success is what is expected; only a change is worth a line.
-void Credentials::tell_staple(const transports::OcspFinding& finding)
+void TlsCredentials::tell_staple(const transports::OcspFinding& finding)
 {
     if (finding.text == staple_told_) {
         return;
@@ -339,11 +275,19 @@ void Credentials::tell_staple(const transports::OcspFinding& finding)
     }
 }
 
+} // namespace
+
+std::unique_ptr<Credentials> make_credentials(Services services, const Tunnel& tunnel, transports::TlsSupply supply,
+                                              std::function<void()> replaced)
+{
+    return std::make_unique<TlsCredentials>(services, tunnel, std::move(supply), std::move(replaced));
+}
+
 std::unique_ptr<Credentials> credentials_of(Services services, const Tunnel& tunnel,
                                             const std::optional<transports::TlsSupply>& supply,
                                             std::function<void()> replaced)
 {
-    return supply ? std::make_unique<Credentials>(services, tunnel, *supply, std::move(replaced)) : nullptr;
+    return supply ? make_credentials(services, tunnel, *supply, std::move(replaced)) : nullptr;
 }
 
 } // namespace gateway
