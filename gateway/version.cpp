@@ -18,8 +18,8 @@ std::string version_text()
                        "libuv     {}\n"
                        "json      {}.{}.{}\n"
                        "fmt       {}\n"
-                       "channels  tls (framing v1, raw), dtls, ssh\n"
-                       "upstreams daemon, clock\n",
+                       "channels  tls (framing v1, raw), dtls, ssh, mac, nts\n"
+                       "upstreams daemon, mirror, clock\n",
                        kVersion, NTPGATE_BUILD, transports::tls_library_version(), transports::ssh_library_version(),
                        uv_version_string(), NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
                        NLOHMANN_JSON_VERSION_PATCH, FMT_VERSION);
