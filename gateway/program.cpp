@@ -18,6 +18,8 @@
 #include "gateway/self_test.hpp"
 #include "gateway/utc_time.hpp"
 #include "gateway/version.hpp"
+#include "transports/ocsp_desk.hpp"
+#include "transports/off_loop.hpp"
 
 namespace gateway {
 
@@ -46,6 +48,17 @@ std::uint64_t descriptors_needed(const Config& config)
     }
     needed += each * config.limits.channels + (each > 1 ? config.limits.half_open : 0);
     return needed;
+}
+
+/// Responders that do not answer must not keep names from being looked up, nor files from being read.
+unsigned threads_needed(const Config& config)
+{
+    constexpr unsigned kOthers = 4;
+    constexpr unsigned kMost = 64;
+    const auto asking = std::ranges::count_if(
+        config.tunnels, [](const Tunnel& tunnel) { return tunnel.tls.ocsp != transports::Ocsp::none; });
+    const auto each = static_cast<unsigned>(transports::OcspDesk::kMaxAtOnce) + 1; // and one for our own staple
+    return std::min(kOthers + each * static_cast<unsigned>(asking), kMost);
 }
 
 AuditRecord record_of(AuditEvent event, bool success = true)
@@ -87,6 +100,7 @@ Program::~Program() = default;
 
 std::optional<int> Program::open()
 {
+    transports::reserve_threads(threads_needed(config_));
     if (const auto error = allow_descriptors(descriptors_needed(config_))) {
         log_.error(*error);
         return kUsage;

@@ -1,5 +1,7 @@
 #include "transports/off_loop.hpp"
 
+#include <cstdlib>
+#include <string>
 #include <utility>
 
 namespace transports {
@@ -10,6 +12,12 @@ struct OffLoop::Request {
     std::function<void()> done;
     OffLoop* owner = nullptr;
 };
+
+void reserve_threads(unsigned count)
+{
+    // The library has no other way to be told.
+    (void)setenv("UV_THREADPOOL_SIZE", std::to_string(count).c_str(), 0);
+}
 
 OffLoop::OffLoop(Loop& loop, std::function<void()> work, std::function<void()> done) : request_{new Request{}}
 {

@@ -8,6 +8,10 @@
 
 namespace transports {
 
+/// How many pieces of work may be under way at once, 4 unless it is said before the first. The environment's
+/// UV_THREADPOOL_SIZE, where it is set, says otherwise.
+void reserve_threads(unsigned count);
+
 /// Destroying it before `done` was called forgets the result; work under way ends in its own time, so that what it
 /// touches must belong to it.
 class OffLoop {

@@ -77,9 +77,9 @@ struct OcspFetched {
     OcspFinding finding;
     OcspBytes response; // whenever there is one
 };
-/// Asks the responder and judges what it says; blocks for `patience`, by the wall clock, and for what the look-up of
-/// the responder's name takes. Whatever the environment says of proxies, none is used, and no redirection is followed.
-[[nodiscard]] OcspFetched fetch_response(const OcspQuestion& question, std::chrono::seconds patience);
+/// Asks the responder and judges what it says; blocks for at most `patience`, and for what the look-up of the
+/// responder's name takes. Whatever the environment says of proxies, none is used, and no redirection is followed.
+[[nodiscard]] OcspFetched fetch_response(const OcspQuestion& question, Nanoseconds patience);
 
 /// Octets of the longest response; what is longer counts as invalid, or unreachable when it is fetched.
 inline constexpr std::size_t kMaxOcspResponse = 65536;

@@ -1,21 +1,22 @@
 #include "transports/tls_ocsp.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
-#include <ctime>
 #include <utility>
 
 #include <openssl/bio.h>
 #include <openssl/http.h>
 #include <openssl/ocsp.h>
+#include <poll.h>
 
+#include "transports/clock.hpp"
 #include "transports/tls_openssl.hpp"
 
 namespace transports {
 
 namespace {
 
-constexpr unsigned kNap = 50;     // ms
 constexpr int kLineOctets = 4096; // of HTTP, of a header line
 
 struct RequestFree {
@@ -84,8 +85,60 @@ void forbid_broken_pipe() noexcept
     (void)pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
+/// Until when, by a clock that nobody steps; the library's own limits go by the wall clock.
+class Deadline {
+public:
+    explicit Deadline(Nanoseconds patience) : at_{read_boot() + patience} {}
+
+    [[nodiscard]] bool is_over() const { return read_boot() >= at_; }
+
+    /// Whether something was ready before it.
+    [[nodiscard]] bool wait(bio_st& connection, short events) const
+    {
+        pollfd one{descriptor_of(connection), events, 0};
+        while (!is_over()) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - read_boot());
+            const int ready = poll(&one, 1, static_cast<int>(left.count()));
+            if (ready != 0) {
+                return ready > 0;
+            }
+        }
+        return false;
+    }
+
+    /// Holds for each read and write that the library does on it from now on.
+    void guard(bio_st& connection)
+    {
+        BIO_set_callback_arg(&connection, reinterpret_cast<char*>(this));
+        BIO_set_callback_ex(&connection, &before);
+    }
+
+private:
+    static int descriptor_of(bio_st& connection)
+    {
+        int descriptor = -1;
+        (void)BIO_get_fd(&connection, &descriptor);
+        return descriptor;
+    }
+
+    static long before(BIO* connection, int operation, const char*, std::size_t, int, long, int result, std::size_t*)
+    {
+        if (operation != BIO_CB_READ && operation != BIO_CB_WRITE) {
+            return result;
+        }
+        const auto& self = *reinterpret_cast<Deadline*>(BIO_get_callback_arg(connection));
+        if (self.wait(*connection, operation == BIO_CB_READ ? POLLIN : POLLOUT)) {
+            return 1;
+        }
+        BIO_clear_retry_flags(connection); // or it would be tried for ever
+        return -1;
+    }
+
+    Nanoseconds at_; // boot clock
+};
+
 /// A connection that did not block; the library's own would try a closed port again until the time is over.
-Owned<bio_st> connect_to(const Address& address, std::time_t deadline)
+Owned<bio_st> connect_to(const Address& address, const Deadline& deadline)
 {
     Owned<bio_st> connection{BIO_new(BIO_s_connect())};
     if (!connection || BIO_set_conn_hostname(connection.get(), address.host()) != 1 ||
@@ -94,26 +147,26 @@ Owned<bio_st> connect_to(const Address& address, std::time_t deadline)
     }
     BIO_set_nbio(connection.get(), 1);
     while (BIO_do_connect(connection.get()) != 1) {
-        if (BIO_should_retry(connection.get()) == 0 || BIO_wait(connection.get(), deadline, kNap) <= 0) {
+        if (BIO_should_retry(connection.get()) == 0 || !deadline.wait(*connection, POLLOUT)) {
             return nullptr;
         }
     }
     return connection;
 }
 
-OcspBytes exchange(const Address& address, OCSP_REQUEST& request, std::chrono::seconds patience)
+OcspBytes exchange(const Address& address, OCSP_REQUEST& request, Nanoseconds patience)
 {
+    Deadline deadline{patience}; // outlives the connection that it guards
     const Owned<bio_st> question{BIO_new(BIO_s_mem())};
-    const std::time_t deadline = std::time(nullptr) + patience.count();
     const Owned<bio_st> connection = connect_to(address, deadline);
-    const std::time_t left = std::max<std::time_t>(deadline - std::time(nullptr), 1);
     if (!question || !connection || i2d_OCSP_REQUEST_bio(question.get(), &request) != 1) {
         return nullptr;
     }
-    const Owned<bio_st> answer{OSSL_HTTP_transfer(
-        nullptr, address.host(), address.port(), address.path(), 0, nullptr, nullptr, connection.get(), nullptr,
-        nullptr, nullptr, kLineOctets, nullptr, "application/ocsp-request", question.get(), "application/ocsp-response",
-        1, kMaxOcspResponse, static_cast<int>(left), 0)};
+    deadline.guard(*connection);
+    const Owned<bio_st> answer{OSSL_HTTP_transfer(nullptr, address.host(), address.port(), address.path(), 0, nullptr,
+                                                  nullptr, connection.get(), nullptr, nullptr, nullptr, kLineOctets,
+                                                  nullptr, "application/ocsp-request", question.get(),
+                                                  "application/ocsp-response", 1, kMaxOcspResponse, 0, 0)};
     if (!answer) {
         return nullptr;
     }
@@ -129,7 +182,7 @@ OcspBytes exchange(const Address& address, OCSP_REQUEST& request, std::chrono::s
 
 } // namespace
 
-OcspFetched fetch_response(const OcspQuestion& question, std::chrono::seconds patience)
+OcspFetched fetch_response(const OcspQuestion& question, Nanoseconds patience)
 {
     forbid_broken_pipe();
     forget_library_errors();

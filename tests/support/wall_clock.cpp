@@ -1,13 +1,14 @@
 #include "tests/support/wall_clock.hpp"
 
+#include <atomic>
 #include <ctime>
 
 #include <sys/time.h>
 
 namespace {
 
-std::chrono::seconds offset_now{0};
-unsigned long readings = 0;
+std::atomic<long> offset_now = 0; // seconds
+std::atomic<unsigned long> readings = 0;
 
 } // namespace
 
@@ -16,27 +17,39 @@ extern "C" int gettimeofday(timeval* value, void* /*zone*/) noexcept
 {
     timespec now{};
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    value->tv_sec = now.tv_sec + offset_now.count();
+    value->tv_sec = now.tv_sec + offset_now;
     value->tv_usec = now.tv_nsec / 1000;
     ++readings;
     return 0;
+}
+
+extern "C" time_t time(time_t* value) noexcept
+{
+    timespec now{};
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    const time_t seconds = now.tv_sec + offset_now;
+    if (value != nullptr) {
+        *value = seconds;
+    }
+    ++readings;
+    return seconds;
 }
 
 namespace support {
 
 SteppedWallClock::SteppedWallClock(std::chrono::seconds offset)
 {
-    offset_now = offset;
+    offset_now = offset.count();
 }
 
 SteppedWallClock::~SteppedWallClock()
 {
-    offset_now = std::chrono::seconds{0};
+    offset_now = 0;
 }
 
 void SteppedWallClock::step(std::chrono::seconds offset)
 {
-    offset_now = offset;
+    offset_now = offset.count();
 }
 
 unsigned long wall_clock_readings() noexcept

@@ -1,4 +1,5 @@
-// The wall clock as everything in this process sees it that asks by gettimeofday: OpenSSL's DTLS timer does.
+// The wall clock as everything in this process sees it that asks by gettimeofday or time: OpenSSL's DTLS timer
+// and its HTTP client do.
 #pragma once
 
 #include <chrono>

@@ -1,10 +1,15 @@
 #include <chrono>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/support/engine_pair.hpp"
 #include "tests/support/test_ocsp.hpp"
+#include "tests/support/wall_clock.hpp"
+#include "transports/address.hpp"
 #include "transports/tls_ocsp.hpp"
 
 using namespace std::chrono_literals;
@@ -145,6 +150,37 @@ TEST_CASE("a question names its responder only when it can be asked in the clear
         elsewhere.url = url;
         CHECK(transports::fetch_response(elsewhere, 1s).finding.status == OcspStatus::unreachable);
     }
+}
+
+TEST_CASE("a responder that falls silent in its answer is left in time, wherever the wall clock is put")
+{
+    const Authorities pki;
+    const int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_storage address = *transports::numeric_address("127.0.0.1", 0);
+    socklen_t length = sizeof address;
+    REQUIRE(bind(listening, transports::as_sockaddr(address), transports::address_length(address)) == 0);
+    REQUIRE(listen(listening, 1) == 0);
+    REQUIRE(getsockname(listening, transports::as_sockaddr(address), &length) == 0);
+    for (const auto step : {-1h, 0h}) {
+        CAPTURE(step.count());
+        support::SteppedWallClock clock{0s};
+        std::thread responder{[&] {
+            const int peer = accept(listening, nullptr, nullptr);
+            char octet{};
+            (void)recv(peer, &octet, 1, 0);
+            clock.step(step);
+            (void)send(peer, "H", 1, MSG_NOSIGNAL); // of an answer: from here on the client waits anew
+            while (recv(peer, &octet, 1, 0) > 0) {  // until the client has had enough
+            }
+            close(peer);
+        }};
+        transports::OcspQuestion question = pki.question;
+        question.url = "http://" + transports::address_text(address) + "/";
+        const auto fetched = transports::fetch_response(question, 300ms);
+        CHECK(fetched.finding.status == OcspStatus::unreachable);
+        responder.join();
+    }
+    close(listening);
 }
 
 TEST_SUITE_END();
