@@ -52,7 +52,7 @@ class Stage:
             own = self.socket
             if not self.datagrams:
                 own, _ = self.socket.accept()
-            own.settimeout(4)
+            own.settimeout(8)
             self.server = Server(own, self.plan, self.datagrams)
             self.result = outcome(self._talk)
             own.close()
@@ -156,7 +156,8 @@ def test_client(plays, spec, version, case, evidence):
         after_opening(play, case, stage, evidence)
         return
     assert first["event"] != "channel_opened" and first["outcome"] == "failure", first
-    assert first["reason"] in case.expect or not case.expect, (first, stage.server and stage.server.diary, stage.result)
+    said = {first["reason"], f'{first["reason"]}: {first.get("text", "")}'}
+    assert said & set(case.expect), (first, stage.server and stage.server.diary, stage.result)
     assert first["sfr"], first
     assert not stage.server or not stage.server.data, "data left before the refusal"
 

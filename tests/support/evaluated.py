@@ -97,7 +97,7 @@ class Pki:
                  "revocation": "soft", "server-name": "localhost"} | {key.replace("_", "-"): value
                                                                         for key, value in tls.items()}
         return {"name": name, "role": "client", "listen": "127.0.0.1:0", "connect": f"127.0.0.1:{port}",
-                "channel": channel, "tls": block, "timing": {"connect": "2s", "handshake": "2s"},
+                "channel": channel, "tls": block, "timing": {"connect": "5s", "handshake": "8s"},
                 **self.seal(channel, "client")}
 
 
