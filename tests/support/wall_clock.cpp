@@ -7,7 +7,8 @@
 
 namespace {
 
-std::atomic<long> offset_now = 0; // seconds
+std::atomic<long> offset_now = 0; // seconds, as the next
+std::atomic<long> offset_of_time = 0;
 std::atomic<unsigned long> readings = 0;
 
 } // namespace
@@ -27,11 +28,10 @@ extern "C" time_t time(time_t* value) noexcept
 {
     timespec now{};
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    const time_t seconds = now.tv_sec + offset_now;
+    const time_t seconds = now.tv_sec + offset_of_time;
     if (value != nullptr) {
         *value = seconds;
     }
-    ++readings;
     return seconds;
 }
 
@@ -50,6 +50,16 @@ SteppedWallClock::~SteppedWallClock()
 void SteppedWallClock::step(std::chrono::seconds offset)
 {
     offset_now = offset.count();
+}
+
+SteppedTime::~SteppedTime()
+{
+    offset_of_time = 0;
+}
+
+void SteppedTime::step(std::chrono::seconds offset)
+{
+    offset_of_time = offset.count();
 }
 
 unsigned long wall_clock_readings() noexcept

@@ -1,5 +1,5 @@
-// The wall clock as everything in this process sees it that asks by gettimeofday or time: OpenSSL's DTLS timer
-// and its HTTP client do.
+// The wall clock as everything in this process sees it that asks by gettimeofday: OpenSSL's DTLS timer does; and, as
+// another clock, who asks by time: its HTTP client does, and its verification of certificates.
 #pragma once
 
 #include <chrono>
@@ -13,6 +13,16 @@ public:
     ~SteppedWallClock();
     SteppedWallClock(const SteppedWallClock&) = delete;
     SteppedWallClock& operator=(const SteppedWallClock&) = delete;
+    void step(std::chrono::seconds offset);
+};
+
+/// As it comes until it is stepped, and again when this object is gone; one at a time.
+class SteppedTime {
+public:
+    SteppedTime() = default;
+    ~SteppedTime();
+    SteppedTime(const SteppedTime&) = delete;
+    SteppedTime& operator=(const SteppedTime&) = delete;
     void step(std::chrono::seconds offset);
 };
 

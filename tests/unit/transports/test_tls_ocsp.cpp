@@ -163,7 +163,7 @@ TEST_CASE("a responder that falls silent in its answer is left in time, wherever
     REQUIRE(getsockname(listening, transports::as_sockaddr(address), &length) == 0);
     for (const auto step : {-1h, 0h}) {
         CAPTURE(step.count());
-        support::SteppedWallClock clock{0s};
+        support::SteppedTime clock;
         std::thread responder{[&] {
             const int peer = accept(listening, nullptr, nullptr);
             char octet{};
