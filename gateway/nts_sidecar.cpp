@@ -27,6 +27,7 @@ using transports::CloseReason;
 using transports::Failed;
 
 constexpr unsigned kSilent = 8; // requests in a row without an answer: the server may have forgotten our cookies
+constexpr const char* kRetryInterval = "nts_retry_interval"; // how long it is yet would make each record another kind
 
 class NtsClient final : public ClientSealing {
 public:
@@ -166,10 +167,7 @@ void NtsClient::find(const Target& target, Found found)
         return;
     }
     if (!memory_.may_attempt(text)) {
-        fail({CloseReason::limit_reached,
-              fmt::format("key establishment: the next attempt is due in {} s (RFC 8915 section 4.2)",
-                          memory_.seconds_left(text)),
-              {}});
+        fail({CloseReason::limit_reached, kRetryInterval, {}});
         return;
     }
     establish();
@@ -407,7 +405,9 @@ void NtsClient::record(bool success, const std::string& peer, std::string_view r
     if (services_.audit.record(made, {{"text", printable(text)}})) {
         const auto line = fmt::format("tunnel {}: key establishment with {}: {}{}", tunnel_.name, made.peer,
                                       reason.empty() ? "" : fmt::format("{}: ", reason), printable(text));
-        success ? services_.log.info(line) : services_.log.warn(line);
+        success
+            ? services_.log.info(line)
+            : services_.log.warn(fmt::format("{}; none in the next {} s", line, memory_.seconds_left(target_.text())));
     }
 }
 
