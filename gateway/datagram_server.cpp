@@ -58,6 +58,13 @@ std::optional<std::string> DatagramServer::bind()
     return std::nullopt;
 }
 
+void DatagramServer::on_clock_step()
+{
+    if (upstream_) {
+        upstream_->on_clock_step();
+    }
+}
+
 std::vector<std::string> DatagramServer::addresses() const
 {
     auto out = front_.addresses();

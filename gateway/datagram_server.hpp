@@ -29,6 +29,7 @@ public:
     [[nodiscard]] std::vector<std::string> addresses() const override;
     [[nodiscard]] const Tunnel& tunnel() const noexcept override { return tunnel_; }
     void reload() override { sealing_->reload(); }
+    void on_clock_step() override;
     void drain() override;
     [[nodiscard]] bool drained() const noexcept override { return draining_ && shim_.open() == 0; }
     [[nodiscard]] nlohmann::ordered_json counters() const override;

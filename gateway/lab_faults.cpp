@@ -38,6 +38,7 @@ public:
     }
 
     std::optional<ntp_shim::DropReason> ask(std::span<const std::byte> packet) override { return link_->ask(packet); }
+    void on_clock_step() override { link_->on_clock_step(); }
 
 private:
     struct Late {

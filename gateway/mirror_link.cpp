@@ -64,6 +64,13 @@ public:
         return std::nullopt;
     }
 
+    void on_clock_step() override
+    {
+        asked_ = false; // what answers the poll under way would be compared with two clocks
+        mirror_.on_step();
+        tell();
+    }
+
 private:
     void poll()
     {

@@ -302,6 +302,9 @@ void Program::tell_step(const transports::ClockStep& step)
     const std::string new_time = utc_time(step.after);
     audit_.record(record_of(AuditEvent::clock_stepped),
                   {{"old", old_time}, {"new", new_time}, {"by", by}, {"origin", "local"}});
+    for (const auto& server : servers_) {
+        server->on_clock_step();
+    }
     log_.warn(fmt::format("the clock was stepped by {:+.6f} s, from {} to {}", by, old_time, new_time));
 }
 

@@ -62,7 +62,8 @@ public:
     [[nodiscard]] virtual std::optional<std::string> bind() = 0; // the error text
     [[nodiscard]] virtual std::vector<std::string> addresses() const = 0;
     [[nodiscard]] virtual const Tunnel& tunnel() const noexcept = 0;
-    virtual void reload() = 0; // reads key files again
+    virtual void reload() = 0;        // reads key files again
+    virtual void on_clock_step() = 0; // of this host's wall clock, as the kernel tells
     virtual void drain() = 0;
     [[nodiscard]] virtual bool drained() const noexcept = 0;
     [[nodiscard]] virtual nlohmann::ordered_json counters() const = 0;

@@ -40,6 +40,7 @@ public:
     [[nodiscard]] std::vector<std::string> addresses() const override;
     [[nodiscard]] const Tunnel& tunnel() const noexcept override { return tunnel_; }
     void reload() override;
+    void on_clock_step() override { upstream_->on_clock_step(); }
     void drain() override; // goodbye to every peer, nobody new, channels close as their exchanges end
     [[nodiscard]] bool drained() const noexcept override { return draining_ && peers_.empty(); }
     [[nodiscard]] nlohmann::ordered_json counters() const override;

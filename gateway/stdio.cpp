@@ -19,6 +19,7 @@
 #include "gateway/server_head.hpp"
 #include "gateway/services.hpp"
 #include "gateway/version.hpp"
+#include "transports/clock_steps.hpp"
 #include "transports/stdio_channel.hpp"
 
 namespace gateway {
@@ -146,6 +147,7 @@ int serve(const Config& config, const Tunnel& tunnel, Audit& audit)
     const transports::Signal terminate{loop, SIGTERM, drain};
     const transports::Signal interrupt{loop, SIGINT, drain};
     const transports::Signal hang_up{loop, SIGHUP, drain}; // sshd's way to say that the session is over
+    const transports::ClockSteps steps{loop, [&](const transports::ClockStep&) { head.on_clock_step(); }};
     if (!audit.must_stop()) {
         const AuditWatch watch{loop, audit};
         loop.run();

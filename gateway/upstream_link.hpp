@@ -33,6 +33,7 @@ public:
     UpstreamLink& operator=(const UpstreamLink&) = delete;
     /// The reason when nothing was asked.
     [[nodiscard]] virtual std::optional<ntp_shim::DropReason> ask(std::span<const std::byte> packet) = 0;
+    virtual void on_clock_step() {} // of this host's wall clock, as the kernel tells
 };
 
 /// The error text when the daemon's socket cannot be made. `owner` outlives the link.

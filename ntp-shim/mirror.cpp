@@ -75,6 +75,12 @@ void Mirror::on_clock(const ClockPair& now)
     last_clock_ = now;
 }
 
+void Mirror::on_step()
+{
+    fail(MirrorFault::clock_step);
+    last_clock_.reset(); // no second step is to be seen in the first one
+}
+
 void Mirror::on_missed()
 {
     if (++missed_ >= policy_.max_missed) {

@@ -50,6 +50,9 @@ public:
 
     /// Before each answer and poll: notices a step of the system clock by comparing it with the raw one.
     void on_clock(const ClockPair& now);
+    /// The system clock was stepped, by however little, as the kernel tells: slewing looks like a step as small as
+    /// that.
+    void on_step();
 
     [[nodiscard]] std::optional<MirrorFault> fault() const noexcept { return fault_; }
 

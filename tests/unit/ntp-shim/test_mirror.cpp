@@ -183,6 +183,21 @@ TEST_CASE("a step of the system clock stops it before the next answer; slewing d
     CHECK_FALSE(mirror.fault().has_value());
 }
 
+TEST_CASE("a step that the kernel tells of stops it however small it was, until three good polls")
+{
+    auto mirror = answering();
+    mirror.on_clock(clocks(6s, 1ms)); // in two seconds this may as well be slewing
+    CHECK(ask(mirror, 6s).has_value());
+    mirror.on_step();
+    CHECK(mirror.fault() == MirrorFault::clock_step);
+    CHECK_FALSE(ask(mirror, 6s).has_value());
+    poll(mirror, 8s, {.stepped = 1ms});
+    poll(mirror, 10s, {.stepped = 1ms});
+    CHECK_FALSE(ask(mirror, 10s).has_value());
+    poll(mirror, 12s, {.stepped = 1ms});
+    CHECK(ask(mirror, 12s).has_value());
+}
+
 TEST_CASE("an answer whose transmit stamp would lie before its receive stamp is not given")
 {
     CHECK(ask(answering(), 5s, 0us).has_value());
