@@ -32,11 +32,6 @@ sockaddr_in6 ipv6_of(const SocketAddress& address) noexcept
     return copy;
 }
 
-bool all_zero(const in6_addr& address) noexcept
-{
-    return std::all_of(std::begin(address.s6_addr), std::end(address.s6_addr), [](auto octet) { return octet == 0; });
-}
-
 bool is_ipv4(const SocketAddress& address) noexcept
 {
     return address.storage.ss_family == AF_INET;
@@ -197,10 +192,9 @@ bool SocketAddress::is_loopback() const noexcept
 
 bool SocketAddress::is_any() const noexcept
 {
-    if (is_ipv4(*this)) {
-        return ipv4_of(*this).sin_addr.s_addr == 0;
-    }
-    return all_zero(ipv6_of(*this).sin6_addr);
+    const auto bytes = mapped_bytes(*this);
+    return std::all_of(bytes.begin() + (is_mapped(bytes) ? kMappedBits / 8 : 0), bytes.end(),
+                       [](std::byte octet) { return octet == std::byte{0}; });
 }
 
 bool SocketAddress::operator==(const SocketAddress& other) const noexcept
@@ -361,22 +355,15 @@ std::variant<Target, Refused> parse_target(std::string_view text, std::uint16_t 
 
 bool clash(const SocketAddress& one, const SocketAddress& other) noexcept
 {
-    return one.storage.ss_family == other.storage.ss_family && one.port() != 0 && one.port() == other.port() &&
-           (same_host(one, other) || one.is_any() || other.is_any());
+    return is_mapped(mapped_bytes(one)) == is_mapped(mapped_bytes(other)) && one.port() != 0 &&
+           one.port() == other.port() && (same_host(one, other) || one.is_any() || other.is_any());
 }
 
 bool same_host(const SocketAddress& one, const SocketAddress& other) noexcept
 {
-    if (one.storage.ss_family != other.storage.ss_family) {
-        return false;
-    }
-    if (is_ipv4(one)) {
-        return ipv4_of(one).sin_addr.s_addr == ipv4_of(other).sin_addr.s_addr;
-    }
-    const auto left = ipv6_of(one);
-    const auto right = ipv6_of(other);
-    return left.sin6_scope_id == right.sin6_scope_id &&
-           std::memcmp(&left.sin6_addr, &right.sin6_addr, sizeof left.sin6_addr) == 0;
+    const auto bytes = mapped_bytes(one);
+    return bytes == mapped_bytes(other) &&
+           (is_mapped(bytes) || ipv6_of(one).sin6_scope_id == ipv6_of(other).sin6_scope_id);
 }
 
 } // namespace gateway

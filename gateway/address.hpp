@@ -31,6 +31,8 @@ parse_socket_address(std::string_view text, std::optional<std::uint16_t> default
 /// A DNS name of letters, digits, hyphens and underscores whose last label is not a number.
 [[nodiscard]] bool is_host_name(std::string_view host) noexcept;
 
+// To both, an IPv4 address in IPv6's form (::ffff:192.0.2.1) is the IPv4 address, where it leads.
+
 /// Whether the two can not both be bound: same family and port, and same address or one of them the wildcard.
 [[nodiscard]] bool clash(const SocketAddress& one, const SocketAddress& other) noexcept;
 /// Same family and address, whatever the port.

@@ -76,12 +76,6 @@ void check_clashes(const std::vector<Listener>& listeners, Report& report)
     }
 }
 
-// Whether what is sent to `address` on this host reaches `listener`.
-bool reaches(const SocketAddress& address, const Listener& listener)
-{
-    return clash(address, listener.address) && (!listener.address.is_any() || locality_of(address) == Locality::local);
-}
-
 void check_upstream(const TunnelDraft& draft, const std::vector<Listener>& listeners, Report& report)
 {
     const auto* daemon = draft.tunnel.upstream ? std::get_if<DaemonUpstream>(&*draft.tunnel.upstream) : nullptr;
@@ -92,7 +86,7 @@ void check_upstream(const TunnelDraft& draft, const std::vector<Listener>& liste
     const auto& address = daemon != nullptr ? daemon->address : mirror->address;
     const auto text = address.text();
     for (const auto& listener : listeners) {
-        if (listener.udp && reaches(address, listener)) {
+        if (listener.udp && reaches(address, listener.address)) {
             report.error(draft.upstream_place,
                          fmt::format("{} is where tunnel {} listens, at {}: a loop (expected the "
                                      "NTP daemon)",
@@ -127,7 +121,7 @@ void check_targets(const TunnelDraft& draft, const std::vector<Listener>& listen
                    listener.tunnel->tunnel.channel == draft.tunnel.channel &&
                    listener.udp ==
                        (draft.tunnel.channel == ChannelKind::dtls || draft.tunnel.channel == ChannelKind::mac) &&
-                   reaches(*address, listener);
+                   reaches(*address, listener.address);
         });
         if (own != listeners.end()) {
             report.error(draft.connect_places[at],

@@ -22,7 +22,8 @@ Locality locality_of(const SocketAddress& address)
     }
     const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> interfaces{listed, &freeifaddrs};
     for (const auto* entry = interfaces.get(); entry != nullptr; entry = entry->ifa_next) {
-        if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != address.storage.ss_family) {
+        if (entry->ifa_addr == nullptr ||
+            (entry->ifa_addr->sa_family != AF_INET && entry->ifa_addr->sa_family != AF_INET6)) {
             continue;
         }
         SocketAddress own;
@@ -33,6 +34,13 @@ Locality locality_of(const SocketAddress& address)
         }
     }
     return Locality::remote;
+}
+
+bool reaches(const SocketAddress& address, const SocketAddress& listener)
+{
+    // What is sent to the unspecified address comes to the loopback.
+    return clash(address, listener) &&
+           (!listener.is_any() || address.is_any() || locality_of(address) != Locality::remote);
 }
 
 void OwnListeners::add(const Tunnel& tunnel, const std::vector<std::string>& bound)
@@ -50,9 +58,8 @@ void OwnListeners::add(const Tunnel& tunnel, const std::vector<std::string>& bou
 
 bool OwnListeners::reached_by(const SocketAddress& address) const
 {
-    return std::any_of(addresses_.begin(), addresses_.end(), [&](const SocketAddress& own) {
-        return clash(address, own) && (!own.is_any() || locality_of(address) == Locality::local);
-    });
+    return std::any_of(addresses_.begin(), addresses_.end(),
+                       [&](const SocketAddress& own) { return reaches(address, own); });
 }
 
 } // namespace gateway

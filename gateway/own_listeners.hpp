@@ -9,8 +9,12 @@
 namespace gateway {
 
 enum class Locality : std::uint8_t { local, remote, unknown };
-/// Whether `address` is one of this host's, by its interfaces as they are now.
+/// Whether `address` is one of this host's, by its interfaces as they are now; unknown when they cannot be listed.
 [[nodiscard]] Locality locality_of(const SocketAddress& address);
+
+/// Whether what this host sends to `address` comes to what is bound to `listener`. An address of unknown locality is
+/// taken for ours: it is asked again at the next attempt, while a loop would serve its own time as another's.
+[[nodiscard]] bool reaches(const SocketAddress& address, const SocketAddress& listener);
 
 class OwnListeners {
 public:
