@@ -10,6 +10,7 @@
 #include "gateway/address.hpp"
 #include "gateway/channel_events.hpp"
 #include "gateway/credentials.hpp"
+#include "gateway/nts_establishment.hpp"
 #include "gateway/nts_keys.hpp"
 #include "gateway/nts_sealing.hpp"
 #include "gateway/policies.hpp"
@@ -20,21 +21,6 @@
 namespace gateway {
 
 namespace {
-
-using ntp_shim::AeadSecret;
-using ntp_shim::Direction;
-
-std::optional<ntp_shim::SessionKeys> export_session(transports::Channel& channel, ntp_shim::AeadId aead,
-                                                    bool compliant_export)
-{
-    ntp_shim::SessionKeys keys{.aead = aead, .client_to_server = {}, .server_to_client = {}};
-    const auto size = ntp_shim::key_size(aead);
-    const auto up = exporter_context(aead, compliant_export, Direction::client_to_server);
-    const auto down = exporter_context(aead, compliant_export, Direction::server_to_client);
-    const bool exported = channel.export_keys(ntp_shim::kExporterLabel, up, keys.client_to_server.resize(size)) &&
-                          channel.export_keys(ntp_shim::kExporterLabel, down, keys.server_to_client.resize(size));
-    return exported ? std::optional{std::move(keys)} : std::nullopt;
-}
 
 /// What became of the questions; in the counters of the tunnel.
 struct KeCounts {

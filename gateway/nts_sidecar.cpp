@@ -1,23 +1,16 @@
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "gateway/credentials.hpp"
+#include "gateway/nts_establishment.hpp"
 #include "gateway/nts_memory.hpp"
 #include "gateway/nts_sealing.hpp"
 #include "gateway/nts_watchful_seal.hpp"
-#include "gateway/policies.hpp"
 #include "gateway/printable.hpp"
-#include "ntp-shim/filter.hpp"
 #include "ntp-shim/nts_client_seal.hpp"
-#include "ntp-shim/nts_host.hpp"
-#include "ntp-shim/nts_ke_client.hpp"
-#include "ntp-shim/nts_ke_server.hpp"
-#include "transports/look_up.hpp"
-#include "transports/nts_ke.hpp"
 
 namespace gateway {
 
@@ -29,22 +22,31 @@ using transports::Failed;
 constexpr unsigned kSilent = 8; // requests in a row without an answer: the server may have forgotten our cookies
 constexpr const char* kRetryInterval = "nts_retry_interval"; // how long it is yet would make each record another kind
 
+Route route_to(const sockaddr_storage& address, transports::PeerIdentity peer, std::string_view aead)
+{
+    Route route;
+    route.address = address;
+    route.peer = std::move(peer);
+    route.peer.address = transports::address_text(address);
+    route.peer.protocol = "NTPv4";
+    route.peer.suite = aead;
+    return route;
+}
+
 class NtsClient final : public ClientSealing {
 public:
     NtsClient(Services services, const Tunnel& tunnel, const transports::TlsSupply& supply)
         : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, supply,
                                                                             [this] { trust_changed_ = true; })},
           memory_{services, tunnel}, seal_{[this](std::span<std::byte> octets) { services_.random.fill(octets); }},
-          watchful_{seal_, [this] { look_at_session(); }}, client_{services.loop,
-                                                                   make_connector(services, tunnel, supply),
-                                                                   {ntp_shim::kMaxKeResponse, tunnel.timing.handshake}},
-          report_{services.loop, [this] { report(); }}
+          watchful_{seal_, [this] { look_at_session(); }},
+          establishment_{services, tunnel, supply}, report_{services.loop, [this] { report(); }}
     {}
     ~NtsClient() override
     {
         settle_uses();
         if (auto session = seal_.take_session(); session && !session->cookies.empty()) {
-            memory_.keep(established_.target, established_.state, std::move(*session));
+            memory_.keep(established_.state.target, established_.state, std::move(*session));
         }
     }
     NtsClient(const NtsClient&) = delete;
@@ -60,23 +62,15 @@ public:
 private:
     /// What is known of the session beside its keys and cookies.
     struct Established {
-        std::string target;
         ntp_shim::NtsClientState state;
         std::vector<Route> routes;
         transports::Nanoseconds at{};          // boot clock
         transports::Nanoseconds valid_until{}; // wall clock, of the certificates behind it; 0 = not known
     };
 
-    static std::unique_ptr<transports::Connector> make_connector(Services services, const Tunnel& tunnel,
-                                                                 const transports::TlsSupply& supply)
-    {
-        auto options = stream_options(tunnel);
-        options.framing = transports::StreamFraming::records;
-        return transports::make_tls_connector(services.loop, supply, options, tunnel.server_name);
-    }
     [[nodiscard]] bool is_for(const std::string& target) const
     {
-        return established_.target == target && seal_.session() && !seal_.session()->cookies.empty();
+        return established_.state.target == target && seal_.session() && !seal_.session()->cookies.empty();
     }
     [[nodiscard]] bool is_stale() const;
     [[nodiscard]] bool is_doubted() const;
@@ -84,16 +78,10 @@ private:
     void settle_uses();
     void restore(const std::string& target);
     void establish();
-    [[nodiscard]] bool judge(transports::Channel& channel, std::span<const std::byte> received);
-    void tell_heard();
-    void adopt(transports::Channel& channel, ntp_shim::KeResult result);
-    void locate(const std::string& host);
-    void located(const std::vector<sockaddr_storage>& addresses);
+    void adopt(NtsEstablished made);
     void fail(const Failed& why);
     void report();
-    [[nodiscard]] std::optional<std::string> why_unfit(const sockaddr_storage& address) const;
-    [[nodiscard]] Route route_to(const sockaddr_storage& address) const;
-    void record(bool success, const std::string& peer, std::string_view reason, const std::string& text);
+    void record(const transports::PeerIdentity& peer, std::string_view reason, const std::string& text);
 
     Services services_;
     const Tunnel& tunnel_;
@@ -104,17 +92,10 @@ private:
     std::function<void()> stale_;
     bool trust_changed_ = false; // since the session was established
     Established established_;
-    // A key establishment under way:
-    Target target_;
-    ntp_shim::KeOffer offer_;
-    transports::PeerIdentity ke_peer_;
-    std::vector<std::byte> heard_;              // log level debug only
-    std::optional<ntp_shim::NtsSession> fresh_; // until its server's address is known
-    ntp_shim::NtsClientState fresh_state_;
+    Target target_; // looked for now
     Found found_;
     std::variant<std::vector<Route>, Failed> outcome_;
-    transports::KeClient client_;
-    std::unique_ptr<transports::LookUp> look_up_;
+    NtsEstablishment establishment_;
     transports::TurnEnd report_;
 };
 
@@ -136,8 +117,8 @@ bool NtsClient::is_doubted() const
 /// RFC 8915 section 4.2: the interval is reset by use, and by nothing else.
 void NtsClient::settle_uses()
 {
-    if (seal_.was_answered() && !established_.target.empty()) {
-        memory_.used(established_.target);
+    if (seal_.was_answered() && !established_.state.target.empty()) {
+        memory_.used(established_.state.target);
     }
 }
 
@@ -145,16 +126,14 @@ void NtsClient::settle_uses()
 void NtsClient::look_at_session()
 {
     settle_uses();
-    if (seal_.session() && is_stale() && stale_ && memory_.may_attempt(established_.target)) {
+    if (seal_.session() && is_stale() && stale_ && memory_.may_attempt(established_.state.target)) {
         stale_();
     }
 }
 
 void NtsClient::find(const Target& target, Found found)
 {
-    client_.cancel();
-    look_up_.reset();
-    fresh_.reset();
+    establishment_.cancel();
     found_ = std::move(found);
     target_ = target;
     const auto text = target.text();
@@ -191,187 +170,49 @@ void NtsClient::restore(const std::string& target)
     const auto age = std::max(wall - kept->established, std::chrono::seconds{0});
     seal_.adopt(std::move(*kept->session));
     kept->session.reset();
-    ke_peer_ = {};
-    ke_peer_.address = kept->ke_address;
-    established_ = {target, std::move(*kept), {}, transports::read_boot() - age, {}};
-    established_.routes = {route_to(*address)};
+    const auto route = route_to(*address, {}, name(seal_.session()->keys.aead));
+    established_ = {std::move(*kept), {route}, transports::read_boot() - age, {}};
     services_.log.info(fmt::format("tunnel {}: {} cookies for {} kept from before", tunnel_.name,
-                                   seal_.session()->cookies.size(), established_.routes.front().peer.address));
+                                   seal_.session()->cookies.size(), route.peer.address));
 }
 
 void NtsClient::establish()
 {
     memory_.attempt(target_.text());
-    offer_ = {};
-    offer_.aeads = tunnel_.nts->aeads;
-    const transports::Target target{target_.host, target_.port};
-    client_.ask(
-        target, ntp_shim::make_request(offer_),
-        [this](transports::Channel& channel, std::span<const std::byte> received) { return judge(channel, received); },
-        [this](const Failed& why) { fail(why); });
-}
-
-bool NtsClient::judge(transports::Channel& channel, std::span<const std::byte> received)
-{
-    auto judged = ntp_shim::judge_response(received, offer_);
-    const auto* const refusal = std::get_if<ntp_shim::KeRefusal>(&judged);
-    if (services_.log.shows(LogLevel::debug)) {
-        heard_.assign(received.begin(), received.end());
-    }
-    if (refusal != nullptr && refusal->fault == ntp_shim::KeFault::incomplete) {
-        return false;
-    }
-    tell_heard();
-    if (refusal != nullptr) {
-        const bool has_code = refusal->fault == ntp_shim::KeFault::error_record ||
-                              refusal->fault == ntp_shim::KeFault::warning_record ||
-                              refusal->fault == ntp_shim::KeFault::aead_not_offered;
-        fail({CloseReason::protocol_error,
-              fmt::format("record: {}{}", name(refusal->fault), has_code ? fmt::format(" {}", refusal->code) : ""),
-              channel.peer()});
-        return true;
-    }
-    adopt(channel, std::move(std::get<ntp_shim::KeResult>(judged)));
-    return true;
-}
-
-/// Once for each answer, whole or not.
-void NtsClient::tell_heard()
-{
-    for (const auto& line : ntp_shim::describe_message(std::exchange(heard_, {}))) {
-        services_.log.debug(fmt::format("tunnel {}: {} answers: {}", tunnel_.name, target_.text(), line));
-    }
-}
-
-void NtsClient::adopt(transports::Channel& channel, ntp_shim::KeResult result)
-{
-    using ntp_shim::Direction;
-    ke_peer_ = channel.peer();
-    ntp_shim::NtsSession session{.keys = {.aead = result.aead, .client_to_server = {}, .server_to_client = {}},
-                                 .cookies = {}};
-    const auto size = ntp_shim::key_size(result.aead);
-    const auto key = [&](Direction direction, std::span<std::byte> out) {
-        return channel.export_keys(ntp_shim::kExporterLabel,
-                                   exporter_context(result.aead, result.compliant_export, direction), out);
-    };
-    if (!key(Direction::client_to_server, session.keys.client_to_server.resize(size)) ||
-        !key(Direction::server_to_client, session.keys.server_to_client.resize(size))) {
-        fail({CloseReason::protocol_error, "TLS: no keys could be exported", ke_peer_});
-        return;
-    }
-    for (auto& cookie : result.cookies) {
-        session.put(std::move(cookie));
-    }
-    fresh_ = std::move(session);
-    fresh_state_ = {};
-    fresh_state_.target = target_.text();
-    fresh_state_.port = result.port;
-    const auto colon = ke_peer_.address.rfind(':');
-    auto ke_host = ke_peer_.address.substr(0, colon);
-    if (ke_host.starts_with('[')) {
-        ke_host = ke_host.substr(1, ke_host.size() - 2);
-    }
-    fresh_state_.ke_address = ke_host;
-    // Section 4.1.7: without a record, the address of the key establishment itself, not another one of its name.
-    locate(result.host ? ntp_shim::absolute_host(*result.host) : ke_host);
-}
-
-void NtsClient::locate(const std::string& host)
-{
-    look_up_ = std::make_unique<transports::LookUp>(services_.loop, transports::Target{host, fresh_state_.port},
-                                                    [this](std::variant<transports::Addresses, Failed> result) {
-                                                        if (auto* failed = std::get_if<Failed>(&result)) {
-                                                            failed->text = "name of the NTP server: " + failed->text;
-                                                            fail(*failed);
-                                                        } else {
-                                                            located(std::get<transports::Addresses>(result));
-                                                        }
-                                                    });
-}
-
-void NtsClient::located(const std::vector<sockaddr_storage>& addresses)
-{
-    const auto time = ke_peer_.provisional ? transports::certificate_time(tunnel_.tls.clock) : std::nullopt;
-    if (const auto refusal = time ? ke_peer_.provisional->verify_at(*time) : std::nullopt) {
-        fail({refusal->reason, refusal->text, ke_peer_}); // the time became known meanwhile
-        return;
-    }
-    std::vector<Route> routes;
-    std::string unfit;
-    for (const auto& address : addresses) {
-        if (const auto why = why_unfit(address)) {
-            unfit = transports::address_text(address) + " " + *why;
+    establishment_.ask(target_, [this](std::variant<NtsEstablished, Failed> result) {
+        if (const auto* failed = std::get_if<Failed>(&result)) {
+            fail(*failed);
         } else {
-            routes.push_back(route_to(address));
+            adopt(std::move(std::get<NtsEstablished>(result)));
         }
+    });
+}
+
+void NtsClient::adopt(NtsEstablished made)
+{
+    const auto aead = name(made.session.keys.aead);
+    std::vector<Route> routes;
+    for (const auto& address : made.addresses) {
+        routes.push_back(route_to(address, made.peer, aead));
     }
-    if (routes.empty()) {
-        fail({CloseReason::unreachable, "record: the NTP server named is " + unfit, ke_peer_});
-        return;
-    }
-    fresh_state_.established = std::chrono::duration_cast<std::chrono::seconds>(transports::read_wall());
-    const auto& route = routes.front();
-    fresh_state_.address = route.peer.address.substr(0, route.peer.address.rfind(':'));
-    if (fresh_state_.address.starts_with('[')) {
-        fresh_state_.address = fresh_state_.address.substr(1, fresh_state_.address.size() - 2);
-    }
-    const auto aead = name(fresh_->keys.aead);
-    const auto cookies = fresh_->cookies.size();
-    seal_.adopt(std::move(*fresh_));
-    fresh_.reset();
-    for (auto& each : routes) {
-        each.peer.suite = aead;
-    }
-    established_ = {target_.text(), fresh_state_, routes, transports::read_boot(), ke_peer_.valid_until};
+    const auto cookies = made.session.cookies.size();
+    seal_.adopt(std::move(made.session));
+    established_ = {std::move(made.state), routes, transports::read_boot(), made.peer.valid_until};
     trust_changed_ = false;
-    record(true, ke_peer_.address, {},
-           fmt::format("{}, {} cookies, NTP server {}", aead, cookies, routes.front().peer.address));
+    record(made.peer, {}, fmt::format("{}, {} cookies, NTP server {}", aead, cookies, routes.front().peer.address));
     outcome_ = std::move(routes);
     report_.request();
 }
 
-/// What no server of ours may be sent to: ourselves, nobody, everybody, and this host unless the key establishment was
-/// with it.
-std::optional<std::string> NtsClient::why_unfit(const sockaddr_storage& address) const
-{
-    if (ntp_shim::check_source(transports::mapped(address), transports::port_of(address))) {
-        return "no address that can be asked";
-    }
-    SocketAddress server;
-    server.storage = address;
-    if (services_.own != nullptr && services_.own->reached_by(server)) {
-        return "where we listen";
-    }
-    const auto ke = transports::numeric_address(fresh_state_.ke_address, 1);
-    SocketAddress establishment;
-    establishment.storage = ke.value_or(sockaddr_storage{});
-    if (server.is_loopback() && !establishment.is_loopback()) {
-        return "this host, which the key establishment server is not";
-    }
-    return std::nullopt;
-}
-
-Route NtsClient::route_to(const sockaddr_storage& address) const
-{
-    Route route;
-    route.address = address;
-    route.peer = ke_peer_;
-    route.peer.address = transports::address_text(address);
-    route.peer.protocol = "NTPv4";
-    route.peer.suite = seal_.session() ? name(seal_.session()->keys.aead) : std::string_view{};
-    return route;
-}
-
 void NtsClient::fail(const Failed& why)
 {
-    tell_heard();
-    fresh_.reset();
     if (why.reason != CloseReason::limit_reached) {
-        record(false, why.peer.address, name(why.reason), why.text);
+        record(why.peer, name(why.reason), why.text);
     }
     const auto text = target_.text();
     const bool revoked = why.reason == CloseReason::certificate_revoked || why.reason == CloseReason::issuer_revoked;
-    if (established_.target == text && transports::is_certificate_reason(why.reason) && (revoked || is_doubted())) {
+    if (established_.state.target == text && transports::is_certificate_reason(why.reason) &&
+        (revoked || is_doubted())) {
         // Who gave us these keys is not believed any more: that is no failure to sit out. A certificate that merely
         // does not hold may be anybody's on the way.
         (void)seal_.take_session();
@@ -387,27 +228,30 @@ void NtsClient::fail(const Failed& why)
 
 void NtsClient::report()
 {
-    look_up_.reset();
     if (const auto found = std::exchange(found_, nullptr)) {
         found(std::move(outcome_));
     }
 }
 
-void NtsClient::record(bool success, const std::string& peer, std::string_view reason, const std::string& text)
+/// A key establishment that succeeded when there is no `reason`.
+void NtsClient::record(const transports::PeerIdentity& peer, std::string_view reason, const std::string& text)
 {
     AuditRecord made;
-    made.event = success ? AuditEvent::ke_succeeded : AuditEvent::ke_failed;
-    made.success = success;
+    made.event = reason.empty() ? AuditEvent::ke_succeeded : AuditEvent::ke_failed;
+    made.success = reason.empty();
     made.tunnel = tunnel_.name;
-    made.subject = ke_peer_.subject;
-    made.peer = peer.empty() ? target_.text() : peer;
+    made.subject = peer.subject;
+    made.peer = peer.address.empty() ? target_.text() : peer.address;
     made.reason = reason;
-    if (services_.audit.record(made, {{"text", printable(text)}})) {
-        const auto line = fmt::format("tunnel {}: key establishment with {}: {}{}", tunnel_.name, made.peer,
-                                      reason.empty() ? "" : fmt::format("{}: ", reason), printable(text));
-        success
-            ? services_.log.info(line)
-            : services_.log.warn(fmt::format("{}; none in the next {} s", line, memory_.seconds_left(target_.text())));
+    if (!services_.audit.record(made, {{"text", printable(text)}})) {
+        return;
+    }
+    const auto line = fmt::format("tunnel {}: key establishment with {}: ", tunnel_.name, made.peer);
+    if (made.success) {
+        services_.log.info(line + printable(text));
+    } else {
+        services_.log.warn(fmt::format("{}{}: {}; none in the next {} s", line, reason, printable(text),
+                                       memory_.seconds_left(target_.text())));
     }
 }
 
