@@ -1,6 +1,8 @@
 #include "gateway/nts_establishment.hpp"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -8,6 +10,8 @@
 #include "ntp-shim/filter.hpp"
 #include "ntp-shim/nts_host.hpp"
 #include "ntp-shim/nts_ke_server.hpp"
+#include "transports/tls_digest.hpp"
+#include "transports/tls_inventory.hpp"
 
 namespace gateway {
 
@@ -145,6 +149,7 @@ void NtsEstablishment::located(const std::vector<sockaddr_storage>& addresses)
         fail({CloseReason::unreachable, "record: the NTP server named is " + unfit, made_.peer});
         return;
     }
+    made_.state.valid_until = std::chrono::duration_cast<std::chrono::seconds>(made_.peer.valid_until);
     made_.state.established = std::chrono::duration_cast<std::chrono::seconds>(transports::read_wall());
     made_.state.address = host_of(transports::address_text(made_.addresses.front()));
     if (const auto done = std::exchange(done_, nullptr)) {
@@ -178,6 +183,20 @@ std::optional<std::string> why_unfit(const OwnListeners* own, const sockaddr_sto
         return "this host, which the key establishment server is not";
     }
     return std::nullopt;
+}
+
+std::string trust_digest(const transports::TlsContext& context, const std::string& server_name)
+{
+    const auto held = transports::inventory_of(context);
+    std::vector<std::string> all;
+    for (const auto& anchor : held.anchors) {
+        all.push_back("anchor " + anchor.fingerprint);
+    }
+    for (const auto& list : held.lists) {
+        all.push_back("list " + list.fingerprint);
+    }
+    std::sort(all.begin(), all.end());
+    return transports::sha256_hex(fmt::format("name {}\n{}", server_name, fmt::join(all, "\n")));
 }
 
 std::optional<ntp_shim::SessionKeys> export_session(transports::Channel& channel, ntp_shim::AeadId aead,

@@ -63,6 +63,10 @@ private:
 [[nodiscard]] std::optional<std::string> why_unfit(const OwnListeners* own, const sockaddr_storage& address,
                                                    const std::string& ke_address);
 
+/// Whom key establishment by `context` believes: its anchors and revocation lists, in whatever order, and the name that
+/// a server must bear. 64 hexadecimal digits, to be compared.
+[[nodiscard]] std::string trust_digest(const transports::TlsContext& context, const std::string& server_name);
+
 /// The keys that both ends derive from a channel; nothing when it gives none.
 [[nodiscard]] std::optional<ntp_shim::SessionKeys> export_session(transports::Channel& channel, ntp_shim::AeadId aead,
                                                                   bool compliant_export);

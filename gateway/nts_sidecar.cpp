@@ -20,6 +20,7 @@ using transports::CloseReason;
 using transports::Failed;
 
 constexpr unsigned kSilent = 8; // requests in a row without an answer: the server may have forgotten our cookies
+constexpr transports::Nanoseconds kDoubtedFor = std::chrono::hours{1}; // at most, without a renewal
 constexpr const char* kRetryInterval = "nts_retry_interval"; // how long it is yet would make each record another kind
 
 Route route_to(const sockaddr_storage& address, transports::PeerIdentity peer, std::string_view aead)
@@ -36,12 +37,14 @@ Route route_to(const sockaddr_storage& address, transports::PeerIdentity peer, s
 class NtsClient final : public ClientSealing {
 public:
     NtsClient(Services services, const Tunnel& tunnel, const transports::TlsSupply& supply)
-        : services_{services}, tunnel_{tunnel}, credentials_{credentials_of(services, tunnel, supply,
-                                                                            [this] { trust_changed_ = true; })},
+        : services_{services}, tunnel_{tunnel},
+          credentials_{credentials_of(services, tunnel, supply, [this] { read_trust(); })}, supply_{supply},
           memory_{services, tunnel}, seal_{[this](std::span<std::byte> octets) { services_.random.fill(octets); }},
           watchful_{seal_, [this] { look_at_session(); }},
           establishment_{services, tunnel, supply}, report_{services.loop, [this] { report(); }}
-    {}
+    {
+        read_trust();
+    }
     ~NtsClient() override
     {
         settle_uses();
@@ -64,8 +67,7 @@ private:
     struct Established {
         ntp_shim::NtsClientState state;
         std::vector<Route> routes;
-        transports::Nanoseconds at{};          // boot clock
-        transports::Nanoseconds valid_until{}; // wall clock, of the certificates behind it; 0 = not known
+        transports::Nanoseconds at{}; // boot clock
     };
 
     [[nodiscard]] bool is_for(const std::string& target) const
@@ -73,10 +75,15 @@ private:
         return established_.state.target == target && seal_.session() && !seal_.session()->cookies.empty();
     }
     [[nodiscard]] bool is_stale() const;
-    [[nodiscard]] bool is_doubted() const;
+    [[nodiscard]] bool has_ended(const ntp_shim::NtsClientState& session) const;
+    void read_trust();
+    void compare_trust();
     void look_at_session();
+    void drop_if_over();
+    void drop(const char* why);
     void settle_uses();
     void restore(const std::string& target);
+    [[nodiscard]] std::optional<std::string> why_unused(const ntp_shim::NtsClientState& kept) const;
     void establish();
     void adopt(NtsEstablished made);
     void fail(const Failed& why);
@@ -86,12 +93,15 @@ private:
     Services services_;
     const Tunnel& tunnel_;
     std::unique_ptr<Credentials> credentials_; // last to go
+    transports::TlsSupply supply_;
+    std::string trust_; // a digest of whom we believe
     NtsMemory memory_;
     ntp_shim::NtsClientSeal seal_;
     WatchfulSeal watchful_;
     std::function<void()> stale_;
-    bool trust_changed_ = false; // since the session was established
     Established established_;
+    /// Others are trusted than when it was established; boot clock.
+    std::optional<transports::Nanoseconds> doubted_since_;
     Target target_; // looked for now
     Found found_;
     std::variant<std::vector<Route>, Failed> outcome_;
@@ -103,15 +113,49 @@ private:
 bool NtsClient::is_stale() const
 {
     return seal_.was_refused() || seal_.unanswered() >= kSilent ||
-           transports::read_boot() - established_.at >= tunnel_.timing.max_channel_age || is_doubted();
+           transports::read_boot() - established_.at >= tunnel_.timing.max_channel_age || doubted_since_;
 }
 
-/// Whom to trust was changed since, or the certificate that the keys came with has ended.
-bool NtsClient::is_doubted() const
+/// The certificate that it rests on.
+bool NtsClient::has_ended(const ntp_shim::NtsClientState& session) const
 {
     const auto time = transports::certificate_time(tunnel_.tls.clock);
-    const auto until = established_.valid_until;
-    return trust_changed_ || (time && until != transports::Nanoseconds::zero() && *time >= until);
+    return tunnel_.tls.check_time && time && *time >= session.valid_until;
+}
+
+void NtsClient::read_trust()
+{
+    trust_ = trust_digest(*supply_.current(), tunnel_.server_name);
+    compare_trust();
+}
+
+void NtsClient::compare_trust()
+{
+    if (!seal_.session() || established_.state.trust == trust_) {
+        doubted_since_.reset();
+    } else if (!doubted_since_) {
+        doubted_since_ = transports::read_boot();
+    }
+}
+
+/// Section 5.7: polling goes on with what there is as long as no key establishment succeeds. Not beyond what vouches
+/// for it, though: whoever keeps us from the key-establishment server must not keep a bad key in use.
+void NtsClient::drop_if_over()
+{
+    const auto longest = std::min<transports::Nanoseconds>(kDoubtedFor, tunnel_.timing.max_channel_age);
+    if (has_ended(established_.state)) {
+        drop("the certificate behind them has ended");
+    } else if (doubted_since_ && transports::read_boot() - *doubted_since_ >= longest) {
+        drop("others are trusted now, and no keys could be established since");
+    }
+}
+
+void NtsClient::drop(const char* why)
+{
+    if (seal_.take_session()) {
+        services_.log.warn(fmt::format("tunnel {}: keys and cookies of {} are dropped: {}", tunnel_.name,
+                                       established_.state.target, why));
+    }
 }
 
 /// RFC 8915 section 4.2: the interval is reset by use, and by nothing else.
@@ -126,6 +170,7 @@ void NtsClient::settle_uses()
 void NtsClient::look_at_session()
 {
     settle_uses();
+    drop_if_over();
     if (seal_.session() && is_stale() && stale_ && memory_.may_attempt(established_.state.target)) {
         stale_();
     }
@@ -139,6 +184,7 @@ void NtsClient::find(const Target& target, Found found)
     const auto text = target.text();
     settle_uses();
     restore(text);
+    drop_if_over();
     const bool usable = is_for(text);
     if (usable && (!is_stale() || !memory_.may_attempt(text))) {
         outcome_ = established_.routes;
@@ -159,31 +205,48 @@ void NtsClient::restore(const std::string& target)
     if (!kept || !kept->session || seal_.session()) {
         return;
     }
-    if (tunnel_.tls.clock && !tunnel_.tls.clock->is_known()) {
-        return; // nobody knows whether the certificate behind them is still valid: these cookies go unused
-    }
-    const auto address = transports::numeric_address(kept->address, kept->port);
-    if (!address) {
+    if (const auto why = why_unused(*kept)) {
+        services_.log.info(fmt::format("tunnel {}: cookies for {} kept from before are not used: {}", tunnel_.name,
+                                       kept->address, *why));
         return;
     }
     const auto wall = std::chrono::duration_cast<std::chrono::seconds>(transports::read_wall());
     const auto age = std::max(wall - kept->established, std::chrono::seconds{0});
     seal_.adopt(std::move(*kept->session));
     kept->session.reset();
-    const auto route = route_to(*address, {}, name(seal_.session()->keys.aead));
-    established_ = {std::move(*kept), {route}, transports::read_boot() - age, {}};
+    const auto address = transports::numeric_address(kept->address, kept->port).value_or(sockaddr_storage{});
+    const auto route = route_to(address, {}, name(seal_.session()->keys.aead));
+    established_ = {std::move(*kept), {route}, transports::read_boot() - age};
     services_.log.info(fmt::format("tunnel {}: {} cookies for {} kept from before", tunnel_.name,
                                    seal_.session()->cookies.size(), route.peer.address));
+}
+
+/// What became of host and process since may not make a session good that would not be established now.
+std::optional<std::string> NtsClient::why_unused(const ntp_shim::NtsClientState& kept) const
+{
+    if (tunnel_.tls.clock && !tunnel_.tls.clock->is_known()) {
+        return "nobody knows yet whether the certificate behind them is still valid";
+    }
+    if (has_ended(kept)) {
+        return "the certificate behind them has ended";
+    }
+    if (kept.trust != trust_) {
+        return "others are trusted now";
+    }
+    return transports::numeric_address(kept.address, kept.port) ? std::nullopt
+                                                                : std::optional{std::string{"no address"}};
 }
 
 void NtsClient::establish()
 {
     memory_.attempt(target_.text());
-    establishment_.ask(target_, [this](std::variant<NtsEstablished, Failed> result) {
+    establishment_.ask(target_, [this, trust = trust_](std::variant<NtsEstablished, Failed> result) {
         if (const auto* failed = std::get_if<Failed>(&result)) {
             fail(*failed);
         } else {
-            adopt(std::move(std::get<NtsEstablished>(result)));
+            auto& made = std::get<NtsEstablished>(result);
+            made.state.trust = trust; // as it was asked; it may be another by now
+            adopt(std::move(made));
         }
     });
 }
@@ -197,8 +260,9 @@ void NtsClient::adopt(NtsEstablished made)
     }
     const auto cookies = made.session.cookies.size();
     seal_.adopt(std::move(made.session));
-    established_ = {std::move(made.state), routes, transports::read_boot(), made.peer.valid_until};
-    trust_changed_ = false;
+    established_ = {std::move(made.state), routes, transports::read_boot()};
+    doubted_since_.reset();
+    compare_trust();
     record(made.peer, {}, fmt::format("{}, {} cookies, NTP server {}", aead, cookies, routes.front().peer.address));
     outcome_ = std::move(routes);
     report_.request();
@@ -212,12 +276,11 @@ void NtsClient::fail(const Failed& why)
     const auto text = target_.text();
     const bool revoked = why.reason == CloseReason::certificate_revoked || why.reason == CloseReason::issuer_revoked;
     if (established_.state.target == text && transports::is_certificate_reason(why.reason) &&
-        (revoked || is_doubted())) {
-        // Who gave us these keys is not believed any more: that is no failure to sit out. A certificate that merely
-        // does not hold may be anybody's on the way.
-        (void)seal_.take_session();
+        (revoked || doubted_since_)) {
+        // That is no failure to sit out. A certificate that merely does not hold may be anybody's on the way.
+        drop("who gave them is not believed any more");
     }
-    // Section 5.7: as long as no key establishment succeeds, polling goes on with what there is.
+    drop_if_over();
     if (is_for(text)) {
         outcome_ = established_.routes;
     } else {

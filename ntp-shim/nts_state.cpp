@@ -9,7 +9,11 @@ namespace ntp_shim {
 
 namespace {
 
-constexpr std::string_view kTitle = "ntpgate-nts-state 1";
+constexpr std::string_view kTitle = "ntpgate-nts-state 2";
+constexpr std::string_view kFormerTitle = "ntpgate-nts-state 1";
+constexpr std::int64_t kLastSecond = // of what nanoseconds since 1970 can say
+    std::chrono::duration_cast<std::chrono::seconds>(std::chrono::nanoseconds::max()).count();
+constexpr std::size_t kDigest = 32; // octets
 
 class StateReader {
 public:
@@ -18,7 +22,7 @@ public:
     std::variant<NtsClientState, std::string> read()
     {
         read_head();
-        if (fault_.empty() && !text_.empty()) {
+        if (fault_.empty() && !text_.empty() && !former_) {
             read_session();
         }
         if (!fault_.empty()) {
@@ -61,7 +65,9 @@ private:
     void read_head()
     {
         ++line_;
-        if (take_line(text_) != kTitle) {
+        const auto title = take_line(text_);
+        former_ = title == kFormerTitle;
+        if (!former_ && title != kTitle) {
             fail("\"" + std::string{kTitle} + "\"");
             return;
         }
@@ -78,6 +84,14 @@ private:
         state_.port = number<std::uint16_t>(server[1]);
         state_.ke_address = server[2];
         state_.established = std::chrono::seconds{number<std::uint32_t>(take("established", 1)[0])};
+        state_.valid_until = std::chrono::seconds{number<std::int64_t>(take("valid-until", 1)[0])};
+        if (state_.valid_until.count() < 0 || state_.valid_until.count() > kLastSecond) {
+            fail("a time that can be told");
+        }
+        state_.trust = take("trust", 1)[0];
+        if (const auto digest = octets_of(state_.trust); !digest || digest->size() != kDigest) {
+            fail("a digest");
+        }
         const auto aead = find_aead(number<std::uint16_t>(take("aead", 1)[0]));
         if (!aead) {
             fail("an AEAD that this build has");
@@ -109,6 +123,7 @@ private:
     }
 
     std::string_view text_;
+    bool former_ = false; // version 1
     std::size_t line_ = 0;
     std::string fault_;
     NtsClientState state_;
@@ -126,9 +141,9 @@ std::string write_state(const NtsClientState& state)
     }
     const auto& keys = state.session->keys;
     text += "server " + state.address + " " + std::to_string(state.port) + " " + state.ke_address + "\nestablished " +
-            std::to_string(state.established.count()) + "\naead " + std::to_string(static_cast<unsigned>(keys.aead)) +
-            "\nc2s " + hex_text(keys.client_to_server.view()) + "\ns2c " + hex_text(keys.server_to_client.view()) +
-            "\n";
+            std::to_string(state.established.count()) + "\nvalid-until " + std::to_string(state.valid_until.count()) +
+            "\ntrust " + state.trust + "\naead " + std::to_string(static_cast<unsigned>(keys.aead)) + "\nc2s " +
+            hex_text(keys.client_to_server.view()) + "\ns2c " + hex_text(keys.server_to_client.view()) + "\n";
     for (const auto& cookie : state.session->cookies) {
         text += "cookie " + hex_text(cookie) + "\n";
     }

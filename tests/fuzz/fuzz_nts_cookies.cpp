@@ -58,7 +58,9 @@ void check_files(std::string_view text)
     const auto state = ntp_shim::parse_state(text);
     if (const auto* kept = std::get_if<ntp_shim::NtsClientState>(&state)) {
         const auto again = ntp_shim::parse_state(ntp_shim::write_state(*kept));
-        require(std::holds_alternative<ntp_shim::NtsClientState>(again), "a state file is written as it was read");
+        require(std::holds_alternative<ntp_shim::NtsClientState>(again) &&
+                    write_state(std::get<ntp_shim::NtsClientState>(again)) == write_state(*kept),
+                "a state file is written as it was read");
     }
 }
 

@@ -7,6 +7,7 @@ import time
 from support import ntp
 from support.daemons import Chronyd, free_tcp_port, wait_for_tcp
 from support.nts import UNLIMITED, front, port_of, sidecar
+from support.pki import SERVER, Authority, TrialPki
 from support.processes import eventually, free_port
 
 CLOCK = {"clock": {"free-running": True}}
@@ -47,6 +48,48 @@ def test_cookies_survive_a_restart_of_the_sidecar_and_are_deleted_when_loaded(st
     assert third.events("ke_succeeded")
     third.finish()
     server.finish()
+
+
+def test_cookies_are_not_used_after_a_restart_under_another_trust(start, folder, trial_pki):
+    server = fixed(trial_pki, start, {"keys": str(folder / "nts.keys")})
+    state = folder / "state"
+    state.mkdir()
+    tunnel = sidecar(trial_pki, f"localhost:{port_of(server)[1]}", state)
+    client = start(tunnel, name="first", limits=UNLIMITED)
+    assert ask(client) is not None
+    client.finish()
+    other = Authority("another CA").write(folder / "other.pem")
+    again = start(tunnel | {"tls": {"ca": other}}, name="second", limits=UNLIMITED)
+    assert again.wait_event("ke_failed")["reason"] == "unknown_ca"
+    assert ask(again, 0.5) is None
+    assert server.counters("front")["requests"]["received"] == 1, "it asked with keys that nobody vouches for"
+    again.finish()
+    server.finish()
+
+
+def test_rfc8915_5_7_a_session_does_not_outlive_the_certificate_behind_it(start, folder):
+    """Two fronts share their cookie keys: one establishes, until it is gone, and the other one goes on answering."""
+    pki = TrialPki(folder)
+    leaf = pki.authority.issue(common_name="server", usages=(SERVER,), ends=10 / 3600)
+    pki.server_certificate, pki.server_key = leaf.write(folder, "short")
+    keys, port = str(folder / "nts.keys"), free_port()
+    establishing = start(front(pki, None, {"keys": keys, "ntp-server": "127.0.0.1", "ntp-port": port}),
+                         name="establishing", limits=UNLIMITED)
+    plain = front(pki, CLOCK, {"keys": keys, "rotate": "never"}, listen=f"127.0.0.1:{port}")
+    del plain["nts"]["ke-listen"], plain["tls"]
+    answering = start(plain, name="answering", limits=UNLIMITED)
+    client = start(sidecar(pki, f"localhost:{establishing.address()[1]}"), name="sidecar", limits=UNLIMITED)
+    assert ask(client) is not None
+    establishing.finish()
+    assert ask(client) is not None
+    assert eventually(lambda: ask(client, 0.2) is None, "the end of the certificate", 20)
+    client.wait_for_line("keys and cookies of .* are dropped: the certificate behind them has ended")
+    for _ in range(5):
+        assert ask(client, 0.2) is None
+    assert client.wait_reason("nts_retry_interval")["event"] == "limit_reached"
+    assert not answering.counters("front")["requests"]["drops"]
+    client.finish()
+    answering.finish()
 
 
 def test_cookies_survive_a_restart_of_the_front(start, folder, trial_pki):
