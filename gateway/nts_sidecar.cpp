@@ -233,8 +233,8 @@ std::optional<std::string> NtsClient::why_unused(const ntp_shim::NtsClientState&
     if (kept.trust != trust_) {
         return "others are trusted now";
     }
-    return transports::numeric_address(kept.address, kept.port) ? std::nullopt
-                                                                : std::optional{std::string{"no address"}};
+    const auto address = transports::numeric_address(kept.address, kept.port);
+    return address ? why_unfit(services_.own, *address, kept.ke_address) : "no address";
 }
 
 void NtsClient::establish()

@@ -234,6 +234,30 @@ TEST_SUITE("nts_sidecar")
         refused([](Rig& rig, auto&) { rig.tunnel.server_name = "another.test"; });
     }
 
+    TEST_CASE("an NTP server of an earlier process is judged as one that was named now")
+    {
+        const auto refused = [](const std::string& address, bool ours) {
+            CAPTURE(address);
+            Rig rig;
+            Tunnel serving;
+            serving.role = Role::server;
+            serving.channel = ChannelKind::nts;
+            serving.listen.emplace_back();
+            if (ours) {
+                rig.own.add(serving, {"192.0.2.1:123"});
+            }
+            auto state = rig.kept();
+            state.address = address;
+            rig.begin(state);
+            CHECK(rig.fails().reason == CloseReason::unreachable);
+        };
+        refused("192.0.2.1", true);
+        refused("::ffff:192.0.2.1", true);
+        for (const std::string address : {"127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "224.0.1.1", "nobody"}) {
+            refused(address, false);
+        }
+    }
+
     TEST_CASE("section 5.7: while key establishments fail, polling goes on with what there is")
     {
         Rig rig;
