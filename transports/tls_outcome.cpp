@@ -56,7 +56,9 @@ std::optional<Closed> conclude(ssl_st& session, EngineNotes& notes)
     const Nanoseconds ours = notes.context.own_valid_until;
     const X509* const leaf = SSL_get0_peer_certificate(&session);
     const Nanoseconds theirs = leaf != nullptr ? valid_until(*leaf) : Nanoseconds{0};
-    peer.valid_until = ours == Nanoseconds{0} ? theirs : theirs == Nanoseconds{0} ? ours : std::min(ours, theirs);
+    if (notes.context.settings.check_time) {
+        peer.valid_until = ours == Nanoseconds{0} ? theirs : theirs == Nanoseconds{0} ? ours : std::min(ours, theirs);
+    }
     notes.idle_messages = 0;
     return std::nullopt;
 }

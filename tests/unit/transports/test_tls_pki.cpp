@@ -75,6 +75,13 @@ TEST_CASE("trial certificates open a channel under every name they were asked fo
         CHECK(left > std::chrono::hours{47});
         CHECK(left <= std::chrono::hours{48});
     }
+    auto timeless = client_settings;
+    timeless.check_time = false;
+    const auto unbounded = support::make_engine(timeless, "gw.example.org");
+    const auto some = support::make_engine(server_settings, "");
+    support::converse(*unbounded, *some);
+    REQUIRE(unbounded->state() == transports::EngineState::established);
+    CHECK(unbounded->peer().valid_until == transports::Nanoseconds::zero()); // or an expired one's channels would end
     const auto wrong = support::make_engine(client_settings, "other.example.org");
     const auto server = support::make_engine(server_settings, "");
     support::converse(*wrong, *server);
