@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import socket
 import statistics
-import time
 
 import pytest
 
 from support import ntp
 from support.gateway import client_tunnel, query, server_tunnel
+from support.offsets import assert_same_median, sample
 from support.processes import eventually, free_port
 from support.relay import Relay
 
-# One median against another: what one host's scheduler does to single samples is in both.
-SAMPLES = 101
-BOUND = 20e-6
 WAITED_BOUND = 100e-6  # of a single request on cold caches, against warm ones
 UNLIMITED = {"requests-per-second-per-client": 0}
 
@@ -27,19 +24,6 @@ def pair(start, pki, upstream: str, relay: bool = False):
     target = between.address if between else server.address()
     client = start(client_tunnel(f"{target[0]}:{target[1]}", pki.client()), name="client", limits=UNLIMITED)
     return (server, client, between) if relay else (server, client)
-
-
-def offsets(address: tuple[str, int], count: int = SAMPLES) -> list[float]:
-    """Of requests in close succession: caches are warm."""
-    with ntp.Client(address) as client:
-        return [sample(client, 0.002) for _ in range(count)]
-
-
-def sample(client: ntp.Client, pause: float) -> float:
-    answer = client.ask(1.0)
-    assert answer is not None
-    time.sleep(pause)
-    return answer.offset
 
 
 @pytest.mark.measures
@@ -81,15 +65,7 @@ def test_an_answer_through_the_tunnel_is_chronyds_own(start, trial_pki, chronyd)
 def test_the_median_offset_is_the_direct_one(start, trial_pki, chronyd, pause):
     """Also when the machine has done something else in between, and every cache is cold."""
     _, client = pair(start, trial_pki, chronyd.text())
-    rounds = []
-    with ntp.Client(chronyd.address) as directly, ntp.Client(client.address()) as tunnelled:
-        for _ in range(8):  # a bias shows in every round, a busy machine hardly in all
-            pairs = [(sample(directly, pause), sample(tunnelled, pause)) for _ in range(SAMPLES)]
-            direct, through = zip(*pairs)
-            rounds.append(statistics.median(through) - statistics.median(direct))
-            if abs(rounds[-1]) < BOUND:
-                return
-    assert False, [f"{each * 1e6:.1f} us" for each in rounds]
+    assert_same_median(chronyd.address, client.address(), pause)
 
 
 @pytest.mark.measures
@@ -108,7 +84,8 @@ def test_the_request_that_waits_for_the_handshake_is_as_right_as_later_ones(star
         if first is not None:  # on a slow machine the server may need more than max-age to start
             assert first.waited > 0.005, first
             firsts.append(first.offset)
-        later.append(statistics.median(offsets(client.address(), 21)))
+        with ntp.Client(client.address()) as asker:  # in close succession: caches are warm
+            later.append(statistics.median(sample(asker, 0.002) for _ in range(21)))
         server.finish()
         client.wait_until(lambda: len(client.events("channel_closed")) > number, "the channel's end")
         if len(firsts) >= 7:

@@ -10,11 +10,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from support.pki import general_name, hours, pem, write_key
+from support.pki import CLIENT, SERVER, ListSigner, general_name, hours, write_both
 
-SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 HASHES = {"sha1": hashes.SHA1, "sha256": hashes.SHA256, "sha384": hashes.SHA384, "sha512": hashes.SHA512}
 LOCAL = ("DNS:localhost", "IP:127.0.0.1")
 UNKNOWN = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
@@ -63,9 +62,7 @@ class Node:
     chain: list[x509.Certificate] = field(default_factory=list)
 
     def write(self, folder: Path, stem: str) -> tuple[str, str]:
-        path = folder / f"{stem}.pem"
-        path.write_bytes(b"".join(pem(each) for each in [self.certificate, *self.chain]))
-        return str(path), write_key(folder / f"{stem}.key", self.key)
+        return write_both(folder, stem, [self.certificate, *self.chain], self.key)
 
     def damaged(self, change: object) -> Node:
         """The same with its DER changed, which need not be a certificate any more."""
@@ -76,15 +73,7 @@ class Node:
 
     def list(self, *revoked: x509.Certificate, starts: float = -1.0, ends: float = 24.0) -> bytes:
         """Its revocation list, PEM."""
-        builder = (x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
-                   .last_update(hours(starts)).next_update(hours(ends))
-                   .add_extension(x509.CRLNumber(1), False)
-                   .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False))
-        for certificate in revoked:
-            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder()
-                                                      .serial_number(certificate.serial_number)
-                                                      .revocation_date(hours(-1)).build())
-        return builder.sign(self.key, hashes.SHA384()).public_bytes(serialization.Encoding.PEM)
+        return ListSigner(self.certificate.subject, self.key, hashes.SHA384()).sign(revoked, starts, ends)
 
 
 @dataclass

@@ -69,9 +69,7 @@ class Leaf:
     chain: list[x509.Certificate] = field(default_factory=list)
 
     def write(self, folder: Path, stem: str) -> tuple[str, str]:
-        certificate = folder / f"{stem}.pem"
-        certificate.write_bytes(b"".join(pem(each) for each in [self.certificate, *self.chain]))
-        return str(certificate), write_key(folder / f"{stem}.key", self.key)
+        return write_both(folder, stem, [self.certificate, *self.chain], self.key)
 
     def spki_sha256(self) -> str:
         digest = hashes.Hash(hashes.SHA256())
@@ -90,6 +88,13 @@ def write_key(path: Path, key: Key) -> str:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
     return str(path)
+
+
+def write_both(folder: Path, stem: str, chain: list[x509.Certificate], key: object) -> tuple[str, str]:
+    """The leaf first; the paths of chain and key."""
+    path = folder / f"{stem}.pem"
+    path.write_bytes(b"".join(pem(each) for each in chain))
+    return str(path), write_key(folder / f"{stem}.key", key)
 
 
 class Authority:
@@ -129,15 +134,27 @@ class Authority:
 
     def crl(self, *revoked: x509.Certificate, ends: float = 24) -> bytes:
         """`ends` is in hours from now."""
-        builder = (x509.CertificateRevocationListBuilder().issuer_name(subject(self.name))
-                   .last_update(hours(min(-1, ends - 1))).next_update(hours(ends))
+        signer = ListSigner(subject(self.name), self.key, hashes.SHA256())
+        return signer.sign(revoked, min(-1, ends - 1), ends)
+
+
+@dataclass
+class ListSigner:
+    name: x509.Name
+    key: object
+    digest: hashes.HashAlgorithm
+
+    def sign(self, revoked: tuple[x509.Certificate, ...], starts: float, ends: float) -> bytes:
+        """A revocation list, PEM; times in hours from now."""
+        builder = (x509.CertificateRevocationListBuilder().issuer_name(self.name)
+                   .last_update(hours(starts)).next_update(hours(ends))
                    .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False)
                    .add_extension(x509.CRLNumber(1), False))
         for certificate in revoked:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
                 .revocation_date(hours(-1)).build())
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return builder.sign(self.key, self.digest).public_bytes(serialization.Encoding.PEM)
 
 
 def new_key(wish: Wish) -> Key:
