@@ -61,6 +61,20 @@ AuditScope audit_scope(const Config& config)
     return scope;
 }
 
+ordered_json loaded_json(const Config& config)
+{
+    ordered_json fields = ordered_json::object();
+    if (config.source) {
+        fields["sha256"] = config.source->sha256;
+    }
+    fields["profile"] = config.profile;
+    if (config.profile_file) {
+        fields["profile-file"] = config.profile_file->path.string();
+        fields["profile-sha256"] = config.profile_file->sha256;
+    }
+    return fields;
+}
+
 std::variant<std::unique_ptr<Audit>, std::string> Audit::open(const AuditSettings& settings, AuditScope scope)
 {
     std::unique_ptr<Audit> audit{new Audit{settings, std::move(scope)}};

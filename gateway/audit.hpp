@@ -26,6 +26,9 @@ struct AuditScope {
     std::map<std::string, AuditedTunnel, std::less<>> tunnels;
 };
 [[nodiscard]] AuditScope audit_scope(const Config& config);
+/// What is in force: the `sha256` of the configuration's file, `profile`, and of one that is a file `profile-file` and
+/// `profile-sha256`; hashes are of what was read.
+[[nodiscard]] nlohmann::ordered_json loaded_json(const Config& config);
 
 /// Not copied, one for each process. A remote party cannot make the file grow without bound (audit_folds.hpp).
 class Audit {

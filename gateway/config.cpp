@@ -14,6 +14,7 @@
 #include "gateway/config_tunnel.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/profile.hpp"
+#include "transports/tls_digest.hpp"
 #include "transports/tls_self_test.hpp"
 
 namespace gateway {
@@ -92,13 +93,11 @@ private:
                 report_.add(std::move(error));
             }
         }
-        if (name && (name->find('/') != std::string::npos || name->ends_with(".yaml"))) {
-            config_.profile_file = (base_ / *name).lexically_normal();
-        }
         if (!loaded || !loaded->profile) {
             loaded = load_profile(kDefaultProfile, base_);
         }
         if (loaded && loaded->profile) {
+            config_.profile_file = std::move(loaded->file);
             config_.profile = loaded->profile->name;
             config_.requirements = loaded->profile->requirements;
             config_.lab = loaded->profile->lab;
@@ -254,7 +253,11 @@ Loaded load_config(const std::filesystem::path& file)
     if (auto* refused = std::get_if<Refused>(&text)) {
         return {std::nullopt, {{file.string(), 0, 0, "", std::move(refused->why)}}, {}};
     }
-    return load_config_text(std::get<std::string>(text), file.string(), file.parent_path());
+    auto loaded = load_config_text(std::get<std::string>(text), file.string(), file.parent_path());
+    if (loaded.config) {
+        loaded.config->source = ReadFile{file, transports::sha256_hex(std::get<std::string>(text))};
+    }
+    return loaded;
 }
 
 } // namespace gateway

@@ -182,6 +182,12 @@ struct IntegritySettings {
 /// Which protection profile's names and rows the audit records follow.
 enum class Requirements : std::uint8_t { v2_2e, v3_0e, v4_0 };
 
+/// A file, and the SHA-256 of what was read of it: 64 lower-case digits.
+struct ReadFile {
+    std::filesystem::path path;
+    std::string sha256;
+};
+
 struct Config {
     std::string file;    // as given on the command line
     std::string profile; // its name
@@ -193,7 +199,8 @@ struct Config {
     AuditSettings audit;
     bool fips = false; // the library's FIPS provider is in use
     std::optional<IntegritySettings> integrity;
-    std::optional<std::filesystem::path> profile_file; // absent = built in
+    std::optional<ReadFile> source;       // absent = made from arguments
+    std::optional<ReadFile> profile_file; // absent = built in
     Limits limits;
     std::vector<Tunnel> tunnels;
 };

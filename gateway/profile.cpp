@@ -8,6 +8,7 @@
 #include "gateway/config_files.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/config_words.hpp"
+#include "transports/tls_digest.hpp"
 
 namespace gateway {
 
@@ -261,11 +262,49 @@ void read_left_out(const Value& value, Report& report, Profile& profile)
     }
 }
 
-void read_profile(const Value& root, Report& report, Profile& profile)
+bool is_word(std::string_view text) noexcept
+{
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+               c == '_';
+    });
+}
+
+bool same_word(std::string_view one, std::string_view other) noexcept
+{
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    return std::equal(one.begin(), one.end(), other.begin(), other.end(),
+                      [&](char a, char b) { return lower(a) == lower(b); });
+}
+
+// Records and `check` say the name alone: it must not look like what is compiled in and was evaluated.
+void check_own_name(const Value& value, Report& report, const std::string& name)
+{
+    const auto profiles = built_in_profiles();
+    if (!is_word(name)) {
+        report.error(
+            value.place(),
+            fmt::format("{} is no name for a profile (expected letters, digits, '.', '-' and '_')", shown(name)));
+    } else if (std::any_of(profiles.begin(), profiles.end(),
+                           [&](const BuiltInProfile& profile) { return same_word(profile.name, name); })) {
+        report.error(value.place(), fmt::format("{} is the name of a built-in profile, and this is a file (expected a "
+                                                "name of its own, or profile: NAME for the built-in one)",
+                                                shown(name)));
+    }
+}
+
+enum class Origin : std::uint8_t { built_in, file };
+
+void read_profile(const Value& root, Report& report, Origin origin, Profile& profile)
 {
     Section section{root, report};
     require(section, {"name", "title", "order", "claim", "certificates"}, report);
-    profile.name = read_text(section.find("name"), report, "the profile's name").value_or("");
+    const auto name = section.find("name");
+    const auto word = read_text(name, report, "the profile's name");
+    profile.name = word.value_or("");
+    if (word && origin == Origin::file) {
+        check_own_name(name, report, *word);
+    }
     profile.title = read_text(section.find("title"), report, "one line").value_or("");
     const auto order = section.find("order");
     profile.order = read_channels(order, report);
@@ -299,9 +338,7 @@ std::string_view word_for(const std::array<Choice<Enum>, Count>& words, Enum val
     return found == words.end() ? std::string_view{} : found->word;
 }
 
-} // namespace
-
-LoadedProfile load_profile_text(const std::string& text, const std::string& file)
+LoadedProfile load_text(const std::string& text, const std::string& file, Origin origin)
 {
     Report report{file};
     auto tree = parse_yaml(text);
@@ -310,15 +347,22 @@ LoadedProfile load_profile_text(const std::string& text, const std::string& file
     }
     Profile profile;
     if (tree.root) {
-        read_profile({&*tree.root, ""}, report, profile);
+        read_profile({&*tree.root, ""}, report, origin, profile);
     } else if (tree.problems.empty()) {
         report.error({{}, "yaml"}, "is empty (expected a profile)");
     }
-    LoadedProfile loaded{std::nullopt, report.take_errors()};
+    LoadedProfile loaded{std::nullopt, std::nullopt, report.take_errors()};
     if (loaded.errors.empty()) {
         loaded.profile = std::move(profile);
     }
     return loaded;
+}
+
+} // namespace
+
+LoadedProfile load_profile_text(const std::string& text, const std::string& file)
+{
+    return load_text(text, file, Origin::built_in);
 }
 
 std::optional<LoadedProfile> load_profile(const std::string& name, const std::filesystem::path& base)
@@ -327,9 +371,11 @@ std::optional<LoadedProfile> load_profile(const std::string& name, const std::fi
         const auto path = (base / name).lexically_normal();
         auto text = read_whole_file(path);
         if (auto* refused = std::get_if<Refused>(&text)) {
-            return LoadedProfile{std::nullopt, {{path.string(), 0, 0, "", std::move(refused->why)}}};
+            return LoadedProfile{std::nullopt, std::nullopt, {{path.string(), 0, 0, "", std::move(refused->why)}}};
         }
-        return load_profile_text(std::get<std::string>(text), path.string());
+        auto loaded = load_text(std::get<std::string>(text), path.string(), Origin::file);
+        loaded.file = ReadFile{path, transports::sha256_hex(std::get<std::string>(text))};
+        return loaded;
     }
     const auto profiles = built_in_profiles();
     const auto found = std::find_if(profiles.begin(), profiles.end(),

@@ -76,6 +76,7 @@ struct Profile {
 
 struct LoadedProfile {
     std::optional<Profile> profile; // present only without errors
+    std::optional<ReadFile> file;   // absent = built in
     std::vector<Problem> errors;
 };
 
@@ -86,7 +87,8 @@ struct BuiltInProfile {
 [[nodiscard]] std::span<const BuiltInProfile> built_in_profiles() noexcept;
 
 /// `name` is what the configuration says: a built-in profile, or a path (with a slash, or ending in .yaml) relative to
-/// `base`. Absent when neither exists: the caller knows where that was asked for.
+/// `base`. Absent when neither exists: the caller knows where that was asked for. A file may not have the name of a
+/// built-in profile: what is claimed under that name is what is compiled in.
 [[nodiscard]] std::optional<LoadedProfile> load_profile(const std::string& name, const std::filesystem::path& base);
 [[nodiscard]] LoadedProfile load_profile_text(const std::string& text, const std::string& file);
 

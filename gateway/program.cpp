@@ -360,7 +360,7 @@ int run_tunnels(const Config& config)
     }
     AuditRecord loaded = record_of(AuditEvent::config_loaded);
     loaded.subject = config.file;
-    records.record(loaded);
+    records.record(loaded, loaded_json(config));
     for (const Tunnel& tunnel : config.tunnels) {
         AuditRecord claim = record_of(AuditEvent::profile_claim);
         claim.tunnel = tunnel.name;

@@ -67,7 +67,7 @@ std::optional<SelfTestFailure> self_test(const Config& config)
     if (config.integrity) {
         std::vector<std::filesystem::path> needed;
         if (config.profile_file) {
-            needed.push_back(*config.profile_file);
+            needed.push_back(config.profile_file->path);
         }
         if (auto why = check_integrity(*config.integrity, needed)) {
             return SelfTestFailure{"integrity", std::move(*why)};

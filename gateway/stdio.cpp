@@ -103,6 +103,14 @@ AuditRecord record_of(AuditEvent event, const Tunnel& tunnel)
     return record;
 }
 
+nlohmann::ordered_json started_json(const Config& config, const Tunnel& tunnel)
+{
+    nlohmann::ordered_json fields = {{"version", kVersion}};
+    fields.update({{"config", config.file}, {"claim", tunnel.claim}});
+    fields.update(loaded_json(config));
+    return fields;
+}
+
 int serve(const Config& config, const Tunnel& tunnel, Audit& audit)
 {
     Log log{LogLevel::error, config.log_format}; // the rest would be the peer's to read
@@ -130,9 +138,7 @@ int serve(const Config& config, const Tunnel& tunnel, Audit& audit)
         log.error("privileges not dropped: " + *error);
         return kFailure;
     }
-    audit.record(
-        record_of(AuditEvent::started, tunnel),
-        {{"version", kVersion}, {"profile", config.profile}, {"config", config.file}, {"claim", tunnel.claim}});
+    audit.record(record_of(AuditEvent::started, tunnel), started_json(config, tunnel));
     transports::Timer drained{loop, [&] {
                                   if (head.drained()) {
                                       loop.stop();

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -67,6 +68,14 @@ def test_an_ssh_library_that_takes_wrong_tags_moves_no_time(door, folder, keys):
 
 
 def openssl(*arguments: object) -> None:
+def own_profile(folder: Path, name: str = "own.yaml") -> Path:
+    """As modern, under a name of its own."""
+    text = (ROOT / "configs/profiles/modern.yaml").read_text(encoding="utf-8")
+    path = folder / name
+    path.write_text(text.replace("name: modern\n", "name: own\n"), encoding="utf-8")
+    return path
+
+
     subprocess.run(["openssl", *[str(argument) for argument in arguments]], check=True, capture_output=True)
 
 
@@ -92,8 +101,7 @@ def integrity_config(folder: Path, trial_pki, **top: object) -> Path:
 
 @pytest.mark.parametrize("kind", ["RSA", "EC", "ED25519"])
 def test_a_signed_program_and_profile_start(kind, folder, trial_pki, supervisor):
-    profile = folder / "own.yaml"
-    profile.write_text((ROOT / "configs/profiles/modern.yaml").read_text())
+    profile = own_profile(folder)
     sign(folder, kind, [Path(NTPGATE).resolve(), profile])
     config = integrity_config(folder, trial_pki, profile="./own.yaml")
     child = supervisor.start([NTPGATE, "run", "-c", str(config)], "signed")
@@ -148,8 +156,7 @@ def remove_listed_file(folder: Path) -> str:
 @pytest.mark.parametrize("spoil", [edit_profile, edit_manifest, leave_out_program, leave_out_profile, another_signer,
                                    remove_signature, remove_listed_file], ids=lambda spoil: spoil.__name__)
 def test_what_was_not_signed_does_not_start(spoil, folder, trial_pki, supervisor):
-    profile = folder / "own.yaml"
-    profile.write_text((ROOT / "configs/profiles/modern.yaml").read_text())
+    profile = own_profile(folder)
     sign(folder, "EC", [Path(NTPGATE).resolve(), profile])
     config = integrity_config(folder, trial_pki, profile="./own.yaml")
     expected = spoil(folder)
@@ -237,7 +244,8 @@ def test_profiles_are_listed_and_shown_as_their_files(folder):
 
 def test_a_profile_that_is_none_is_refused_with_its_place(folder):
     own = folder / "own.yaml"
-    own.write_text((ROOT / "configs/profiles/ndcpp-4.0.yaml").read_text().replace("groups: [secp384r1", "groups: [secp999"))
+    text = (ROOT / "configs/profiles/ndcpp-4.0.yaml").read_text().replace("name: ndcpp-4.0\n", "name: own\n")
+    own.write_text(text.replace("groups: [secp384r1", "groups: [secp999"))
     done = command("profile", "show", str(own))
     assert done.returncode == 2 and not done.stdout and "own.yaml:" in done.stderr and "secp999" in done.stderr, done
     document = json.loads(command("profile", "show", str(own), "--json").stdout)
@@ -251,3 +259,18 @@ def test_the_lab_says_what_it_is_in_every_record(start, trial_pki):
     assert all(record["lab"] is True for record in server.audit())
     assert any("profile lab is for laboratories" in line for line in server.err)
     server.finish()
+def test_a_file_can_not_pass_for_the_profile_that_was_evaluated(folder, trial_pki):
+    text = (ROOT / "configs/profiles/ndcpp-4.0.yaml").read_text()
+    (folder / "weaker.yaml").write_text(text.replace("extended-master-secret: required", "extended-master-secret: offered"))
+    tunnel = client_tunnel("gw.test:4461", {"ca": trial_pki.client()["ca"], "revocation": "soft"}, channel="dtls")
+    config = write_config(folder / "config.yaml", [tunnel], profile="weaker.yaml")
+    for door in ("check", "run"):
+        done = command(door, "-c", str(config))
+        assert done.returncode == 2, done
+        assert re.search(r"weaker\.yaml:\d+:7: name: 'ndcpp-4.0' is the name of a built-in profile, and this is a file "
+                         r"\(expected a name of its own, or profile: NAME for the built-in one\)",
+                         done.stdout + done.stderr), done
+    shown = command("profile", "show", str(folder / "weaker.yaml"))
+    assert shown.returncode == 2 and "is the name of a built-in profile" in shown.stderr, shown
+
+

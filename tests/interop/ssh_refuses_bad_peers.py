@@ -106,10 +106,11 @@ def test_a_server_role_refuses(name, start, chronyd, keys, folder):
 
 @pytest.fixture
 def profile(folder: Path) -> str:
-    """modern, with a cipher that paramiko has."""
+    """As modern, with a cipher that paramiko has."""
     data = yaml.safe_load(MODERN.read_text(encoding="utf-8"))
     data["ssh"] |= {"ciphers": ["aes256-ctr"], "macs": ["hmac-sha2-256-etm@openssh.com"]}
     data["left-out"] = []
+    data["name"] = "paramiko"
     path = folder / "profile.yaml"
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
     return str(path)

@@ -72,12 +72,13 @@ def replace(path: Path, text: str) -> Path:
 
 
 def profile_with(folder: Path, *digests: str) -> str:
-    """Profile modern, with more digests than it offers."""
+    """As modern, with more digests than it offers."""
     text = (ROOT / "configs/profiles/modern.yaml").read_text(encoding="utf-8")
     text = text.replace("digests: [", "digests: [" + "".join(f"{each}, " for each in digests))
     kept = [each for each in ("MD5", "SHA1") if each not in digests]
     old = "  - items: [MD5, SHA1]\n"
     assert old in text
+    text = text.replace("name: modern\n", "name: more-digests\n")
     start = text.index(old)
     end = text.find("\n  - ", start + len(old))
     if kept:

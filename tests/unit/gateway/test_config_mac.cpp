@@ -94,6 +94,7 @@ TEST_CASE("what also answers requests without a MAC cannot carry a claim that a 
         std::string profile{built_in_profiles().front().text};
         const std::string piece = "claimable: [nts, dtls, tls, ssh, mac]\n  supplementary: []";
         REQUIRE(profile.find(piece) != std::string::npos);
+        profile.replace(profile.find("name: modern"), std::string{"name: modern"}.size(), "name: own");
         profile.replace(profile.find(piece), piece.size(), "requirement: FCS_NTP_EXT.1.2\n  " + lists);
         folder.write("own.yaml", profile);
         return folder.load("profile: own.yaml\ntunnels:\n- {name: a, role: server, listen: 127.0.0.1:0, upstream: "

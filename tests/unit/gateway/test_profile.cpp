@@ -17,6 +17,14 @@ std::string modern_text()
     return std::string{profiles.front().text};
 }
 
+// The modern profile under a name that a file may have.
+std::string own_text(const std::string& name = "own")
+{
+    auto text = modern_text();
+    text.replace(text.find("name: modern"), std::string{"name: modern"}.size(), "name: " + name);
+    return text;
+}
+
 // The modern profile with one piece of its text replaced.
 LoadedProfile changed(const std::string& piece, const std::string& replacement)
 {
@@ -143,7 +151,7 @@ TEST_CASE("what may be used has its lists, and what is forbidden is not chosen")
 TEST_CASE("a path names a file in place of a built-in profile, and a word without one is unknown")
 {
     const ConfigFolder folder;
-    folder.write("own.yaml", modern_text());
+    folder.write("own.yaml", own_text());
     const auto by_slash = load_profile("./own.yaml", folder.path());
     REQUIRE(by_slash);
     CHECK(by_slash->profile.has_value());
@@ -157,12 +165,42 @@ TEST_CASE("a path names a file in place of a built-in profile, and a word withou
     CHECK_FALSE(load_profile("own", folder.path()).has_value());
 }
 
+TEST_CASE("a file has a name of its own: what is not served is not claimed")
+{
+    const ConfigFolder folder;
+    for (const std::string name : {"modern", "ndcpp-4.0", "NDcPP-4.0", "lab"}) {
+        folder.write("own.yaml", own_text(name));
+        const auto loaded = folder.load("profile: own.yaml\ntunnels:\n- {name: a, role: server, listen: 127.0.0.1:0, "
+                                        "upstream: clock, channel: tls, tls: {certificate: server.pem, key: "
+                                        "server.key, ca: ca.pem}}\n");
+        CAPTURE(listing(loaded.errors));
+        CHECK_FALSE(loaded.config);
+        REQUIRE(loaded.errors.size() == 2);
+        CHECK(loaded.errors[0].message == "the profile 'own.yaml' can not be used");
+        CHECK(loaded.errors[1].file == (folder.path() / "own.yaml").string());
+        CHECK(loaded.errors[1].line == 3);
+        CHECK(loaded.errors[1].column == 7);
+        CHECK(loaded.errors[1].key == "name");
+        CHECK(loaded.errors[1].message == "'" + name +
+                                              "' is the name of a built-in profile, and this is a file (expected a "
+                                              "name of its own, or profile: NAME for the built-in one)");
+    }
+    for (const std::string name : {"\"ndcpp-4.0 \"", "\"ndcpp-4.0, evaluated\"", "\"ndcpp\\u20104.0\""}) {
+        folder.write("own.yaml", own_text(name));
+        const auto loaded = load_profile("own.yaml", folder.path());
+        REQUIRE(loaded);
+        CAPTURE(listing(loaded->errors));
+        CHECK(names(*loaded, "name: "));
+        CHECK(names(*loaded, "(expected letters, digits, '.', '-' and '_')"));
+    }
+}
+
 TEST_CASE("a tunnel obeys the profile of its file")
 {
     const ConfigFolder folder;
     const auto with_profile = [&](const std::string& piece, const std::string& replacement, const std::string& tls,
                                   const std::string& channel = "channel: tls, ") {
-        auto text = modern_text();
+        auto text = own_text();
         text.replace(text.find(piece), piece.size(), replacement);
         folder.write("own.yaml", text);
         return listing(
@@ -173,20 +211,20 @@ TEST_CASE("a tunnel obeys the profile of its file")
                 .errors);
     };
     const std::string own = "certificate: server.pem, key: server.key, ca: ca.pem";
-    CHECK(with_profile("name: modern", "name: own", own) == "");
+    CHECK(with_profile("name: own", "name: own-2", own) == "");
     CHECK(with_profile("[strict, bootstrap, unchecked]", "[strict]", own + ", certificate-time: unchecked")
-              .find("tls.certificate-time: unchecked is not allowed by profile modern") != std::string::npos);
+              .find("tls.certificate-time: unchecked is not allowed by profile own") != std::string::npos);
     CHECK(with_profile("[required, optional, none]", "[required]", own + ", client-certificate: optional")
-              .find("tls.client-certificate: optional is not allowed by profile modern") != std::string::npos);
+              .find("tls.client-certificate: optional is not allowed by profile own") != std::string::npos);
     CHECK(with_profile("group-readable-keys: true", "group-readable-keys: false",
                        "certificate: server.pem, key: group.key, ca: ca.pem")
-              .find("can be read by its group, which profile modern refuses") != std::string::npos);
+              .find("can be read by its group, which profile own refuses") != std::string::npos);
     CHECK(with_profile("claimable: [nts, dtls, tls, ssh, mac]\n  supplementary: []",
                        "requirement: FCS_NTP_EXT.1.2\n  claimable: [nts, dtls, ssh, mac]\n  supplementary: [tls]", own)
-              .find("FCS_NTP_EXT.1.2: channel tls cannot carry the claim under modern; use nts, dtls, ssh or mac, or "
+              .find("FCS_NTP_EXT.1.2: channel tls cannot carry the claim under own; use nts, dtls, ssh or mac, or "
                     "add a mac: block") != std::string::npos);
     CHECK(with_profile("order: [nts, dtls, tls,", "order: [nts,", own, "")
-              .find("profile modern chooses among nts, ssh or mac, and the block tls: is good for none of them") !=
+              .find("profile own chooses among nts, ssh or mac, and the block tls: is good for none of them") !=
           std::string::npos);
 }
 
