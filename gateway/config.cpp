@@ -62,11 +62,11 @@ public:
             return std::move(config_);
         }
         auto profile = read_profile();
+        read_user();
         read_process();
         if (profile && config_.fips) {
             profile->tls.demands_ems = true; // a master secret without it is not an approved one
         }
-        read_user();
         read_limits(section_.find("limits"), report_, nullptr, config_.limits);
         const auto required = section_.find("require-sources");
         const auto sources = read_number(required, report_, {0, 256});
@@ -153,15 +153,21 @@ private:
             if (keys.usable() && !keys.has(key)) {
                 report_.error(keys.place(key), fmt::format("is missing (expected {})", what));
             }
-            const auto value = keys.find(key);
-            const auto text = read_text(value, report_, what);
-            const auto full = (base_ / text.value_or("")).lexically_normal();
+            const auto text = read_text(keys.find(key), report_, what);
+            auto full = (base_ / text.value_or("")).lexically_normal();
             if (const auto why = text ? why_unreadable(full, FileKind::file) : std::nullopt) {
-                report_.error(value.place(), *why);
+                report_.error(keys.place(key), *why);
+                return std::filesystem::path{};
             }
             return full;
         };
         config_.integrity = {path("manifest", "a file as sha256sum writes it"), path("key", "a public key in PEM")};
+        // Whoever can replace the key can sign what he likes.
+        if (!config_.integrity->key.empty()) {
+            if (const auto why = why_untrustworthy(config_.integrity->key, owners_)) {
+                report_.error(keys.place("key"), *why);
+            }
+        }
         keys.finish();
     }
 

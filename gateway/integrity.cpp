@@ -1,10 +1,12 @@
 #include "gateway/integrity.hpp"
 
-#include <algorithm>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
+#include <system_error>
 #include <utility>
+#include <variant>
 
 #include <fmt/format.h>
 
@@ -44,23 +46,55 @@ std::optional<std::string> read_list(const std::string& text, const std::filesys
     return std::nullopt;
 }
 
-std::optional<std::string> check_file(const std::filesystem::path& path, const std::string& hash)
+std::variant<std::string, Refused> hash_of(const std::filesystem::path& path)
 {
     std::ifstream in{path, std::ios::binary};
     std::ostringstream text;
     text << in.rdbuf();
     if (!in) {
-        return path.string() + ": can not be read";
+        return Refused{"can not be read"};
     }
-    return transports::sha256_hex(text.view()) == hash
-               ? std::nullopt
-               : std::optional<std::string>{path.string() + ": is not the file that was signed"};
+    return transports::sha256_hex(text.view());
+}
+
+/// The file behind /proc/self/exe is the one that runs; its path may be another's by now.
+std::variant<ReadFile, std::string> running_program()
+{
+    constexpr const char* kSelf = "/proc/self/exe";
+    std::error_code missing;
+    const auto path = std::filesystem::read_symlink(kSelf, missing);
+    auto hash = hash_of(kSelf);
+    if (missing || std::holds_alternative<Refused>(hash)) {
+        return std::string{kSelf} + ": can not be read";
+    }
+    return ReadFile{path, std::get<std::string>(std::move(hash))};
+}
+
+/// Compares what is in use with the list, and takes it out: the rest is compared with what is there.
+std::optional<std::string> check_in_use(const std::vector<FileInUse>& in_use, Listed& listed)
+{
+    std::set<std::filesystem::path> done;
+    for (const auto& file : in_use) {
+        std::error_code missing;
+        const auto canonical = std::filesystem::canonical(file.read.path, missing);
+        const auto found = missing ? listed.end() : listed.find(canonical);
+        if (found == listed.end() && file.must_be_listed) {
+            return file.read.path.string() + " is not in it";
+        }
+        if (found != listed.end() && found->second != file.read.sha256) {
+            return found->first.string() + ": what is in use is not the file that was signed";
+        }
+        if (found != listed.end()) {
+            done.insert(canonical);
+        }
+    }
+    std::erase_if(listed, [&](const auto& entry) { return done.contains(entry.first); });
+    return std::nullopt;
 }
 
 } // namespace
 
-std::optional<std::string> check_integrity(const IntegritySettings& settings,
-                                           const std::vector<std::filesystem::path>& needed)
+std::optional<std::string> check_integrity(const IntegritySettings& settings, const std::vector<FileInUse>& in_use)
 {
     const auto named = [&](const std::string& what) { return settings.manifest.string() + ": " + what; };
     auto text = read_whole_file(settings.manifest);
@@ -79,18 +113,22 @@ std::optional<std::string> check_integrity(const IntegritySettings& settings,
     if (auto error = read_list(list, settings.manifest.parent_path(), listed)) {
         return named(*error);
     }
-    std::error_code missing;
-    std::vector<std::filesystem::path> all = needed;
-    all.push_back(std::filesystem::read_symlink("/proc/self/exe", missing));
-    for (const auto& path : all) {
-        const auto canonical = std::filesystem::canonical(path, missing);
-        if (missing || !listed.contains(canonical)) {
-            return named(path.string() + " is not in it");
-        }
+    auto program = running_program();
+    if (const auto* error = std::get_if<std::string>(&program)) {
+        return named(*error);
+    }
+    auto all = in_use;
+    all.push_back({std::get<ReadFile>(std::move(program)), true});
+    if (auto error = check_in_use(all, listed)) {
+        return named(*error);
     }
     for (const auto& [path, hash] : listed) {
-        if (auto error = check_file(path, hash)) {
-            return named(*error);
+        const auto found = hash_of(path);
+        if (const auto* refused = std::get_if<Refused>(&found)) {
+            return named(path.string() + ": " + refused->why);
+        }
+        if (std::get<std::string>(found) != hash) {
+            return named(path.string() + ": is not the file that was signed");
         }
     }
     return std::nullopt;

@@ -1,7 +1,6 @@
 // Whether the program and its profile are those that somebody signed (FPT_TST_EXT.1).
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,9 +9,15 @@
 
 namespace gateway {
 
-/// The running program, and `needed`, must be in the manifest, and every file in it must be as it says. What is wrong;
-/// absent = nothing.
+/// A file that is in use already: what counts is what was read of it, whatever stands in its place by now.
+struct FileInUse {
+    ReadFile read;
+    bool must_be_listed = false;
+};
+
+/// The running program, and those of `in_use` that must, have to be in the manifest, and every file in it must be as it
+/// says. What is wrong; absent = nothing.
 [[nodiscard]] std::optional<std::string> check_integrity(const IntegritySettings& settings,
-                                                         const std::vector<std::filesystem::path>& needed);
+                                                         const std::vector<FileInUse>& in_use);
 
 } // namespace gateway

@@ -65,11 +65,14 @@ std::optional<SelfTestFailure> self_test(const Config& config)
         break;
     }
     if (config.integrity) {
-        std::vector<std::filesystem::path> needed;
-        if (config.profile_file) {
-            needed.push_back(config.profile_file->path);
+        std::vector<FileInUse> in_use;
+        if (config.source) {
+            in_use.push_back({*config.source, false});
         }
-        if (auto why = check_integrity(*config.integrity, needed)) {
+        if (config.profile_file) {
+            in_use.push_back({*config.profile_file, true});
+        }
+        if (auto why = check_integrity(*config.integrity, in_use)) {
             return SelfTestFailure{"integrity", std::move(*why)};
         }
     }

@@ -107,11 +107,48 @@ def test_a_signed_program_and_profile_start(kind, folder, trial_pki, supervisor)
     child = supervisor.start([NTPGATE, "run", "-c", str(config)], "signed")
     child.wait_for_line('"event":"started"')
     assert child.stop() == 0
+    (loaded,) = [record for record in records(child) if record["event"] == "config_loaded"]
+    assert loaded == loaded | {"subject": str(config), "sha256": hashlib.sha256(config.read_bytes()).hexdigest(),
+                               "profile": "own", "profile-file": str(profile),
+                               "profile-sha256": hashlib.sha256(profile.read_bytes()).hexdigest()}, loaded
+
+
+@pytest.mark.parametrize("file", ["own.yaml", "signed.yaml"])
+def test_what_was_read_is_compared_not_what_is_there_by_now(file, folder, trial_pki, supervisor):
+    """A file that is another one while it is parsed, and the signed one when the manifest is looked at."""
+    library = folder / "first_read.so"
+    subprocess.run(["c++", "-shared", "-fPIC", "-o", str(library), str(ROOT / "tests/support/first_read.cpp")],
+                   check=True)
+    profile = own_profile(folder)
+    config = integrity_config(folder, trial_pki, profile="./own.yaml")
+    sign(folder, "EC", [Path(NTPGATE).resolve(), profile, config])
+    child = supervisor.start([NTPGATE, "run", "-c", str(config)], "signed")
+    child.wait_for_line('"event":"started"')
+    assert child.stop() == 0
+    honest = folder / file
+    (folder / f"{file}.first").write_text(honest.read_text() + "# widened\n")
+    code, child = ended(supervisor, config, "swapped", ["env", f"LD_PRELOAD={library}", f"FIRST_READ={honest}"])
+    assert code == 3, child.err
+    (record,) = records(child)
+    assert record["text"].endswith(f"{honest}: what is in use is not the file that was signed"), record
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_key_that_others_can_replace_vouches_for_nothing(mode, folder, trial_pki):
+    profile = own_profile(folder)
+    sign(folder, "EC", [Path(NTPGATE).resolve(), profile])
+    config = integrity_config(folder, trial_pki, profile="./own.yaml")
+    (folder / "signer.pub").chmod(mode)
+    for door in ("check", "run"):
+        done = command(door, "-c", str(config))
+        assert done.returncode == 2, done
+        assert (f"integrity.key: '{folder}/signer.pub' can be written by others (expected mode 0644 or less)"
+                in done.stdout + done.stderr), done
 
 
 def edit_profile(folder: Path) -> str:
     (folder / "own.yaml").write_text((folder / "own.yaml").read_text() + "# widened\n")
-    return "own.yaml: is not the file that was signed"
+    return "own.yaml: what is in use is not the file that was signed"
 
 
 def edit_manifest(folder: Path) -> str:
