@@ -101,6 +101,11 @@ private:
             report_.error(value.place(), shown(*text) + " " + refused->why);
             return;
         }
+        if (tunnel_.stdio) {
+            report_.error(value.place(),
+                          "is not for listen: stdio, which is there for one peer only (expected none, or "
+                          "a tunnel that run serves)");
+        }
         faults_.broadcast = std::get<SocketAddress>(parsed);
         if (faults_.broadcast->port() == 0 || faults_.broadcast->is_any()) {
             report_.error(value.place(), shown(*text) + " can not be sent to (expected one address and a port)");

@@ -185,6 +185,19 @@ std::unique_ptr<ServerSealing> with_faults(const Tunnel& tunnel, std::unique_ptr
     return std::make_unique<FaultySealing>(*tunnel.faults, std::move(genuine));
 }
 
+nlohmann::ordered_json deliberate_wrongs(const Tunnel& tunnel)
+{
+    nlohmann::ordered_json wrongs = nlohmann::ordered_json::object();
+    const auto* clock = tunnel.upstream ? std::get_if<ClockUpstream>(&*tunnel.upstream) : nullptr;
+    if (clock != nullptr && clock->offset != milliseconds::zero()) {
+        wrongs["clock-offset"] = std::chrono::duration<double>(clock->offset).count();
+    }
+    if (tunnel.faults) {
+        wrongs["faults"] = tunnel.faults->texts();
+    }
+    return wrongs;
+}
+
 std::variant<std::unique_ptr<LabBroadcast>, std::string> make_broadcast(Services services, const Tunnel& tunnel)
 {
     if (!tunnel.faults || !tunnel.faults->broadcast) {

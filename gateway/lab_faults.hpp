@@ -6,6 +6,8 @@
 #include <string>
 #include <variant>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "gateway/config.hpp"
 #include "gateway/sealing.hpp"
 #include "gateway/services.hpp"
@@ -19,6 +21,9 @@ make_tunnel_upstream(Services services, const Tunnel& tunnel, UpstreamOwner& own
 
 /// `genuine`, which may be null, with `faults.wrong-origin` and `faults.unsolicited` around it; itself without them.
 [[nodiscard]] std::unique_ptr<ServerSealing> with_faults(const Tunnel& tunnel, std::unique_ptr<ServerSealing> genuine);
+
+/// For `started`: `clock-offset` in seconds and `faults`, each where there is one.
+[[nodiscard]] nlohmann::ordered_json deliberate_wrongs(const Tunnel& tunnel);
 
 /// `faults.broadcast`: a packet of mode 5 every second, for as long as it lives.
 class LabBroadcast {

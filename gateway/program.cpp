@@ -76,13 +76,7 @@ ordered_json tunnel_json(const Tunnel& tunnel, const std::vector<std::string>& a
                            {"channel", name(tunnel.channel)},
                            {"claim", tunnel.claim},
                            {"listen", addresses}};
-    if (const auto* clock = tunnel.upstream ? std::get_if<ClockUpstream>(&*tunnel.upstream) : nullptr;
-        clock != nullptr && clock->offset != milliseconds::zero()) {
-        result["clock-offset"] = std::chrono::duration<double>(clock->offset).count();
-    }
-    if (tunnel.faults) {
-        result["faults"] = tunnel.faults->texts();
-    }
+    result.update(deliberate_wrongs(tunnel));
     return result;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "gateway/carrier.hpp"
+#include "gateway/lab_faults.hpp"
 #include "gateway/mac_sealing.hpp"
 #include "gateway/policies.hpp"
 #include "gateway/privileges.hpp"
@@ -108,6 +109,7 @@ nlohmann::ordered_json started_json(const Config& config, const Tunnel& tunnel)
     nlohmann::ordered_json fields = {{"version", kVersion}};
     fields.update({{"config", config.file}, {"claim", tunnel.claim}});
     fields.update(loaded_json(config));
+    fields.update(deliberate_wrongs(tunnel));
     return fields;
 }
 
@@ -129,6 +131,7 @@ int serve(const Config& config, const Tunnel& tunnel, Audit& audit)
         }
         sealing = std::move(std::get<std::unique_ptr<ServerSealing>>(made));
     }
+    sealing = with_faults(tunnel, std::move(sealing));
     ServerHead head{services, tunnel, std::make_unique<StdioCarrier>(tunnel, [&] { loop.stop(); }), std::move(sealing)};
     if (const auto error = head.bind()) {
         log.error(*error);

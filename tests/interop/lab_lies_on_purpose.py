@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from support.daemons import Chronyd
 from support.gateway import ROOT, client_tunnel, command, drops, server_tunnel, write_config
 from support.mac import Key, write_keys
 from support.mac_tunnels import mac_client, mac_server
-from support.processes import run
+from support.processes import DIE_WITH_PARENT, run
+from support.ssh import PipeFrames, stdio_command
+from support.system_log import SystemLog
 
 OTHERS = sorted(path.stem for path in (ROOT / "configs/profiles").glob("*.yaml") if path.stem != "lab")
 RIGHT = {"clock": {"free-running": True, "stratum": 2}}
@@ -155,6 +158,47 @@ def test_faults_of_a_mac_tunnel_are_on_the_wire_and_sealed_as_told(start, folder
     assert sealed_by(reply, "SHA256") and sealed_by(other, "SHA256")
     assert ntp.seconds_between(other.transmit, reply.transmit) == HOUR
     server.finish()
+
+
+@pytest.mark.parametrize("fault", ["offset", "wrong-origin", "unsolicited", "delay", "mac-digest"])
+def test_stdio_is_wrong_as_told_and_says_so(fault, folder):
+    """Under sshd as everywhere: a fault that is configured is there, and `started` names it."""
+    key = Key.new(7, "SHA256")
+    value = {"delay": "300ms", "mac-digest": "SHA1"}.get(fault, True)
+    told = {"delay": "delay 300ms", "mac-digest": "mac-digest SHA1"}.get(fault, fault)
+    tunnel = {"name": "by-sshd", "role": "server", "listen": "stdio", "channel": "ssh",
+              "upstream": WRONG if fault == "offset" else RIGHT}
+    if fault != "offset":
+        tunnel["faults"] = {fault: value}
+    if fault == "mac-digest":
+        tunnel["mac"] = {"keys": str(write_keys(folder / "shared.keys", [key])), "trusted": [7]}
+    config = write_config(folder / "stdio.yaml", [tunnel], profile="lab")
+    with SystemLog(folder) as log, PipeFrames(subprocess.Popen(
+            [*log.prefix, *DIE_WITH_PARENT, *stdio_command(config).split()], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)) as peer:
+        started = log.wait_event("started")
+        assert (started.get("clock-offset"), started.get("faults")) == (
+            (HOUR, None) if fault == "offset" else (None, [told])), started
+        asked = ntp.request()
+        data = key.seal(asked.encode()) if fault == "mac-digest" else asked.encode()
+        began = time.monotonic()
+        sent = peer.request(data)
+        frame = peer.receive()
+        assert frame is not None and frame.id == sent.id
+        waited = time.monotonic() - began
+        reply = ntp.Packet.decode(frame.packet)
+        ahead = ntp.seconds_between(reply.transmit, ntp.stamp(time.time_ns()))
+        assert abs(ahead - (HOUR if fault == "offset" else 0.0)) < 1.0, ahead
+        assert (reply.origin == asked.transmit) == (fault != "wrong-origin"), reply
+        assert waited >= 0.3 or fault != "delay", waited
+        if fault == "mac-digest":
+            assert Key(7, "SHA1", key.secret).seal(reply.changed(tail=b"").encode()) == frame.packet
+        if fault == "unsolicited":
+            other = peer.receive()
+            assert other is not None and other.id != sent.id
+            ahead = ntp.seconds_between(ntp.Packet.decode(other.packet).transmit, reply.transmit)
+            assert ahead == HOUR, ahead
+        assert peer.close() == 0
 
 
 @pytest.mark.parametrize("fault,reason", [({"wrong-origin": True}, "bad_origin"), ({"mac-digest": "SHA1"}, "bad_mac"),

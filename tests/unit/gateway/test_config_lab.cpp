@@ -63,6 +63,10 @@ TEST_CASE("what can not work is refused with its reason")
     CHECK(first_error(tunnel("clock", "    faults: {mac-digest: CRC}\n")).find("no digest") != std::string::npos);
     CHECK(first_error(tunnel("{clock: {offset: soon}}")).find("not a duration") != std::string::npos);
     CHECK(first_error(tunnel("{clock: {stratum: 17}}")).find("17") != std::string::npos);
+    CHECK(
+        first_error("profile: lab\ntunnels:\n- {name: one, role: server, listen: stdio, channel: ssh, upstream: clock, "
+                    "faults: {broadcast: \"192.0.2.255:123\"}}\n")
+            .find("is not for listen: stdio") != std::string::npos);
     CHECK(first_error(tunnel("{clock: {leap: 4}}")).find('4') != std::string::npos);
 }
 
