@@ -84,7 +84,7 @@ std::variant<std::unique_ptr<Audit>, std::string> Audit::open(const AuditSetting
             return std::move(*error);
         }
         audit->file_ = std::move(std::get<std::unique_ptr<AuditFile>>(file));
-        audit->continue_chain();
+        (void)audit->continue_chain(); // a failure is told as that of any record
     }
     return audit;
 }
@@ -98,30 +98,35 @@ Audit::Audit(const AuditSettings& settings, AuditScope scope)
 
 Audit::~Audit() = default;
 
-void Audit::continue_chain()
+bool Audit::continue_chain()
 {
     const ChainEnd end = file_->end();
     if (end.last) {
         head_ = *end.last;
     }
     if (!end.unreadable && !end.open_line) {
-        return;
+        return true;
     }
     if (end.open_line) {
         if (auto error = file_->append("\n")) {
             note_failure(std::move(*error));
-            return;
+            return false;
         }
     }
+    const ChainHead before = head_;
     ordered_json fields = ordered_json::object();
-    if (end.last) {
-        fields["after"] = head_json(*end.last);
+    if (before.seq != 0) {
+        fields["after"] = head_json(before);
     }
     head_.hash = end.unreadable.value_or(head_.hash);
     AuditRecord restarted;
     restarted.event = AuditEvent::chain_restarted;
     restarted.reason = end.open_line ? "torn_line" : "unreadable_line";
-    write_line(restarted, fields);
+    if (!write_line(restarted, fields)) {
+        head_ = before;
+        return false;
+    }
+    return true;
 }
 
 std::optional<std::string> Audit::reopen()
@@ -139,13 +144,26 @@ std::optional<std::string> Audit::reopen()
         return "audit file " + path_->string() + ": holds something already (expected a new one, in which the chain " +
                "goes on); the old file stays in use";
     }
+    if (failing_) {
+        (void)continue_chain(); // a piece in the old file is closed there, when it takes that much
+    }
     file_ = std::move(file);
-    // First in the new file, so that a restart finds the chain there even when nothing else happens before it.
+    rotated_ = true;
+    (void)(failing_ ? recover() : begin_file()); // else before the next record
+    return std::nullopt;
+}
+
+// First in a file that rotation made, so that a restart finds the chain there even when nothing else happens before it.
+bool Audit::begin_file()
+{
+    if (!rotated_) {
+        return true;
+    }
     AuditRecord changed;
     changed.event = AuditEvent::settings_changed;
     changed.reason = "audit_file_reopened";
-    write(changed, {{"after", head_json(head_)}});
-    return std::nullopt;
+    rotated_ = !write_line(changed, {{"after", head_json(head_)}});
+    return !rotated_;
 }
 
 bool Audit::record(const AuditRecord& record)
@@ -171,23 +189,31 @@ void Audit::write_folded(std::chrono::nanoseconds boot_now, bool all)
 
 void Audit::write(const AuditRecord& record, const ordered_json& fields)
 {
-    if (!failure_.empty()) {
-        failure_.clear();
-        if (file_) {
-            continue_chain(); // what could not be written may have left a piece behind
-        }
-        if (lost_ != 0 && failure_.empty()) {
-            AuditRecord loss;
-            loss.event = AuditEvent::limit_reached;
-            loss.success = false;
-            loss.reason = "audit.on-full";
-            write_line(loss, {{"count", std::exchange(lost_, 0)}});
-        }
+    if ((failing_ && !recover()) || !write_line(record, fields)) {
+        ++lost_;
     }
-    write_line(record, fields);
 }
 
-void Audit::write_line(const AuditRecord& record, const ordered_json& fields)
+bool Audit::recover()
+{
+    if (file_ && (!continue_chain() || !begin_file())) {
+        return false;
+    }
+    if (lost_ != 0) {
+        AuditRecord loss;
+        loss.event = AuditEvent::limit_reached;
+        loss.success = false;
+        loss.reason = "audit.on-full";
+        if (!write_line(loss, {{"count", lost_}})) {
+            return false;
+        }
+        lost_ = 0;
+    }
+    failing_ = false;
+    return true;
+}
+
+bool Audit::write_line(const AuditRecord& record, const ordered_json& fields)
 {
     const auto tunnel = scope_.tunnels.find(record.tunnel);
     const AuditedTunnel* about = tunnel == scope_.tunnels.end() ? nullptr : &tunnel->second;
@@ -228,14 +254,15 @@ void Audit::write_line(const AuditRecord& record, const ordered_json& fields)
     }
     if (error) {
         note_failure(std::move(*error));
-        return;
+        return false;
     }
     head_ = {head_.seq + 1, transports::sha256_hex(text)};
+    return true;
 }
 
 void Audit::note_failure(std::string failure)
 {
-    ++lost_;
+    failing_ = true;
     failure_ = "audit record not written: " + std::move(failure);
 }
 

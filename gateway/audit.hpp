@@ -47,9 +47,9 @@ public:
     /// After rotation: the chain goes on in a new file. The error text, and the old file stays in use.
     [[nodiscard]] std::optional<std::string> reopen();
 
-    /// A record could not be written; under `on-full: stop` the program must end.
+    /// A record was lost, and `on-full` is stop: the program must end, even if others can be written by now.
     [[nodiscard]] bool must_stop() const noexcept { return stop_when_full_ && !failure_.empty(); }
-    [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
+    [[nodiscard]] const std::string& failure() const noexcept { return failure_; } // the latest; empty = never one
     [[nodiscard]] const ChainHead& head() const noexcept { return head_; }
     /// Records that are in the file and did not reach the system's log as well.
     [[nodiscard]] std::uint64_t missed_by_system_log() const noexcept { return missed_; }
@@ -57,9 +57,12 @@ public:
 
 private:
     Audit(const AuditSettings& settings, AuditScope scope);
-    void continue_chain();
+    // False when a line could not be written: failing_ then.
+    bool continue_chain();
+    bool begin_file();
+    bool recover();
+    bool write_line(const AuditRecord& record, const nlohmann::ordered_json& fields);
     void write(const AuditRecord& record, const nlohmann::ordered_json& fields);
-    void write_line(const AuditRecord& record, const nlohmann::ordered_json& fields);
     void note_failure(std::string failure);
 
     AuditScope scope_;
@@ -68,7 +71,9 @@ private:
     std::unique_ptr<AuditFile> file_;
     std::unique_ptr<SystemLog> system_log_;
     std::string failure_;
-    std::uint64_t lost_ = 0; // records, since the last one that was written
+    bool failing_ = false;   // the latest attempt failed: what it left behind is put in order before the next record
+    bool rotated_ = false;   // the file does not have its first record yet
+    std::uint64_t lost_ = 0; // records that no limit_reached tells of yet
     std::uint64_t missed_ = 0;
     std::string system_log_failure_;
     ChainHead head_;

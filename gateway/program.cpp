@@ -32,6 +32,7 @@ constexpr auto kReadyDeadline = std::chrono::seconds{10};
 constexpr auto kDrainDeadline = std::chrono::seconds{5};
 constexpr auto kDrainLook = std::chrono::milliseconds{10};
 constexpr auto kHousekeeping = std::chrono::seconds{1};
+constexpr const char* kAuditFailed = "audit_failed";
 constexpr std::uint64_t kOtherDescriptors = 128; // standard streams, loop, audit, name look-ups, upstream sockets
 
 std::uint64_t descriptors_needed(const Config& config)
@@ -196,12 +197,13 @@ int Program::run()
     clients_.clear(); // their last records, of keys destroyed, come before the one that ends all
     servers_.clear();
     audit_.write_folded(transports::read_boot(), true);
+    (void)obey_audit();
     AuditRecord record = record_of(AuditEvent::stopped, exit_code_ == kSuccess);
     record.reason = why_stopped_;
     audit_.record(record,
                   {{"counters", counted}, {"head", {{"seq", audit_.head().seq}, {"hash", audit_.head().hash}}}});
     log_.info(fmt::format("stopped: {}; audit head {}:{}", why_stopped_, audit_.head().seq, audit_.head().hash));
-    return exit_code_;
+    return obey_audit() ? exit_code_ : static_cast<int>(kFailure);
 }
 
 void Program::check_ready()
@@ -228,6 +230,10 @@ void Program::announce_ready()
     audit_.record(
         record_of(AuditEvent::started),
         {{"version", kVersion}, {"profile", config_.profile}, {"config", config_.file}, {"tunnels", tunnels}});
+    if (!obey_audit()) {
+        stop(kFailure);
+        return;
+    }
     for (const auto& tunnel : tunnels) {
         log_.info(fmt::format("tunnel {}: {} role on {}", tunnel["name"].get<std::string>(),
                               tunnel["role"].get<std::string>(), tunnel["listen"].dump()));
@@ -279,13 +285,25 @@ void Program::keep_house()
                               audit_.system_log_failure()));
         told_missed_ = missed;
     }
-    if (audit_.must_stop()) {
-        log_.error(audit_.failure() + "; stopping, since audit.on-full is stop");
-        why_stopped_ = "audit_failed";
+    if (!obey_audit()) {
         stop(kFailure);
         return;
     }
     housekeeping_.start(kHousekeeping);
+}
+
+// False when it has to end: what leaves no trace is not served.
+bool Program::obey_audit()
+{
+    if (!audit_.must_stop()) {
+        return true;
+    }
+    if (why_stopped_ != kAuditFailed) {
+        log_.error(audit_.failure() + "; stopping, since audit.on-full is stop");
+        why_stopped_ = kAuditFailed;
+        exit_code_ = kFailure;
+    }
+    return false;
 }
 
 // Who did it is known to the kernel only: the record says that it was somebody on this host.
@@ -335,6 +353,18 @@ ordered_json Program::counters() const
     return {{"tunnels", tunnels}};
 }
 
+namespace {
+
+bool lost_record(const Audit& records, Log& log)
+{
+    if (records.must_stop()) {
+        log.error(records.failure() + "; not started, since audit.on-full is stop");
+    }
+    return records.must_stop();
+}
+
+} // namespace
+
 int run_tunnels(const Config& config)
 {
     forbid_core_dumps();
@@ -367,11 +397,14 @@ int run_tunnels(const Config& config)
             records.record(added);
         }
     }
+    if (lost_record(records, log)) {
+        return kFailure;
+    }
     Program program{config, log, records};
     if (const auto code = program.open()) {
         return *code;
     }
-    return program.run();
+    return lost_record(records, log) ? kFailure : program.run();
 }
 
 } // namespace gateway

@@ -41,6 +41,7 @@ private:
     void drain(const char* why);
     void check_drained();
     void keep_house();
+    [[nodiscard]] bool obey_audit();
     void tell_step(const transports::ClockStep& step);
     void reopen_files();
     void stop(int code);

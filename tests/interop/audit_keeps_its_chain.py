@@ -89,6 +89,79 @@ def test_restart_rotation_and_crash_leave_one_chain_with_a_head(folder, trial_pk
     assert changed.returncode == 1 and re.search(r"audit\.jsonl:\d+: does not name the hash", changed.stderr), changed
 
 
+class Room:
+    """How large the files of a child that ignores SIGXFSZ may become."""
+
+    PREFIX = ["env", "--ignore-signal=XFSZ"]
+
+    def __init__(self, child: Process) -> None:
+        self._command = ["prlimit", f"--pid={child.pid}"]
+
+    def limit(self, octets: int | str) -> None:
+        subprocess.run([*self._command, f"--fsize={octets}:"], check=True)
+
+    def back(self) -> None:
+        self.limit("unlimited")
+
+
+def fail_handshakes(address: tuple[str, int], times: int) -> None:
+    """Each is a record; that of one is written, or lost, before the next is answered."""
+    for _ in range(times):
+        with socket.create_connection(address, 5) as raw:
+            raw.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            raw.settimeout(5)
+            while raw.recv(1024):
+                pass
+
+
+def test_nothing_is_served_when_the_first_records_are_lost(folder, trial_pki, supervisor):
+    """Every write to this file fails: there is no listener, and no word of being ready."""
+    config = write_config(folder / "full.yaml", [server_tunnel(CLOCK, trial_pki.server())], audit={"file": "/dev/full"})
+    trace = folder / "trace"
+    child = supervisor.start([NTPGATE, "run", "-c", str(config)], "full",
+                             ["strace", "-f", "-o", str(trace), "-e", "trace=bind"])
+    assert child.wait() == 1, child.err
+    assert "bind(" not in trace.read_text() and not any("server role on" in line for line in child.err), child.err
+    assert any("audit file /dev/full: No space left on device; not started, since audit.on-full is stop" in line
+               for line in child.err), child.err
+
+
+def test_one_lost_record_stops_it_even_if_the_next_can_be_written(folder, trial_pki, supervisor):
+    child, path = audited(folder, supervisor, server_tunnel(CLOCK, trial_pki.server()),
+                          prefix=Room.PREFIX)
+    address, room = listening(path), Room(child)
+    room.limit(path.stat().st_size)
+    fail_handshakes(address, 2)
+    room.back()
+    fail_handshakes(address, 1)
+    assert child.wait() == 1, child.err
+    assert any("File too large; stopping, since audit.on-full is stop" in line for line in child.err), child.err
+    (lost,) = [record for record in records(path) if record["event"] == "limit_reached"]
+    assert lost["reason"] == "audit.on-full" and lost["count"] >= 1, lost
+    assert records(path)[-1]["event"] == "stopped" and records(path)[-1]["outcome"] == "failure"
+    assert verify(path, "--head", head_of(child)).returncode == 0
+
+
+def test_rotation_after_a_failed_write_leaves_one_chain(folder, trial_pki, supervisor):
+    """The disk is full, the file is moved away, there is room again: nothing but what was lost is missing."""
+    child, path = audited(folder, supervisor, server_tunnel(CLOCK, trial_pki.server()),
+                          prefix=Room.PREFIX, **{"on-full": "continue"})
+    room = Room(child)
+    room.limit(path.stat().st_size + 10)
+    fail_handshakes(listening(path), 3)
+    old = folder / "audit.jsonl.1"
+    path.rename(old)
+    room.back()
+    child.send_signal(signal.SIGHUP)
+    eventually(lambda: count(path, "settings_changed") == 1, "the first record of the new file")
+    assert child.stop() == 0
+    kinds = [record["event"] for record in records(path)]
+    assert kinds[:2] == ["settings_changed", "limit_reached"] and records(path)[1]["count"] >= 2, kinds
+    for files in ([old, path], [path]):
+        done = verify(*files, "--head", head_of(child))
+        assert done.returncode == 0 and "anchored by the given head" in done.stdout, done
+
+
 def test_a_second_ntpgate_on_the_same_file_is_refused(folder, trial_pki, supervisor):
     first, path = audited(folder, supervisor, server_tunnel(CLOCK, trial_pki.server()))
     lines = path.read_text(encoding="ascii")

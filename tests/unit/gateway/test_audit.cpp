@@ -5,6 +5,8 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -45,6 +47,48 @@ public:
 private:
     int descriptor_;
 };
+
+/// No file of this process grows beyond `octets` while it lives: what a full disk does to a write.
+class FullDisk {
+public:
+    explicit FullDisk(std::uintmax_t octets)
+    {
+        REQUIRE(getrlimit(RLIMIT_FSIZE, &before_) == 0);
+        handler_ = signal(SIGXFSZ, SIG_IGN);
+        const rlimit now{static_cast<rlim_t>(octets), before_.rlim_max};
+        REQUIRE(setrlimit(RLIMIT_FSIZE, &now) == 0);
+    }
+    ~FullDisk()
+    {
+        (void)setrlimit(RLIMIT_FSIZE, &before_);
+        (void)signal(SIGXFSZ, handler_);
+    }
+    FullDisk(const FullDisk&) = delete;
+    FullDisk& operator=(const FullDisk&) = delete;
+
+private:
+    rlimit before_{};
+    void (*handler_)(int) = SIG_DFL;
+};
+
+std::vector<std::string> events_of(const std::filesystem::path& file)
+{
+    std::vector<std::string> events;
+    for (const auto& line : lines_of(file)) {
+        events.push_back(nlohmann::json::parse(line)["event"]);
+    }
+    return events;
+}
+
+std::unique_ptr<Audit> open_audit_that_continues(const std::filesystem::path& file)
+{
+    AuditSettings settings;
+    settings.file = file;
+    settings.stop_when_full = false;
+    auto opened = Audit::open(settings);
+    REQUIRE(std::holds_alternative<std::unique_ptr<Audit>>(opened));
+    return std::move(std::get<std::unique_ptr<Audit>>(opened));
+}
 
 } // namespace
 
@@ -191,6 +235,96 @@ TEST_SUITE("audit")
         full->record(audit_record(AuditEvent::started));
         CHECK(full->must_stop());
         CHECK(full->head().seq == 0);
+    }
+
+    TEST_CASE("under stop one lost record is the end, whatever can be written afterwards")
+    {
+        const AuditFolder folder;
+        const auto audit = open_audit(folder.file());
+        audit->record(audit_record(AuditEvent::started));
+        CHECK_FALSE(audit->must_stop());
+        {
+            const FullDisk full{std::filesystem::file_size(folder.file())};
+            audit->record(audit_record(AuditEvent::key_loaded));
+        }
+        CHECK(audit->must_stop());
+        audit->record(audit_record(AuditEvent::stopped));
+        CHECK(audit->must_stop());
+        CHECK(audit->failure().find("audit record not written: audit file") != std::string::npos);
+        CHECK(events_of(folder.file()) == std::vector<std::string>{"started", "limit_reached", "stopped"});
+        const auto lost = nlohmann::json::parse(lines_of(folder.file())[1]);
+        CHECK(lost["reason"] == "audit.on-full");
+        CHECK(lost["count"] == 1);
+        CHECK(verify({folder.file()}, head_text(*audit)).code == 0);
+    }
+
+    TEST_CASE("rotation after a failed write: the chain is whole, and the new file tells what was lost")
+    {
+        const AuditFolder folder;
+        const auto old = folder.path() / "audit.1";
+        const auto audit = open_audit_that_continues(folder.file());
+        audit->record(audit_record(AuditEvent::started));
+        {
+            const FullDisk full{std::filesystem::file_size(folder.file()) + 20};
+            audit->record(audit_record(AuditEvent::key_loaded));
+            audit->record(audit_record(AuditEvent::key_destroyed));
+        }
+        std::filesystem::rename(folder.file(), old);
+        CHECK_FALSE(audit->reopen().has_value());
+        audit->record(audit_record(AuditEvent::stopped));
+        CHECK(events_of(old) == std::vector<std::string>{"started"});
+        CHECK(events_of(folder.file()) == std::vector<std::string>{"settings_changed", "limit_reached", "stopped"});
+        CHECK(nlohmann::json::parse(lines_of(folder.file()).at(1))["count"] == 2);
+        const auto both = verify({old, folder.file()}, head_text(*audit));
+        CHECK_MESSAGE(both.code == 0, both.err);
+        const auto alone = verify({folder.file()}, head_text(*audit));
+        CHECK_MESSAGE(alone.code == 0, alone.err);
+    }
+
+    TEST_CASE("rotation onto a full disk: the new file begins with its own record as soon as it can")
+    {
+        const AuditFolder folder;
+        const auto old = folder.path() / "audit.1";
+        const auto audit = open_audit_that_continues(folder.file());
+        audit->record(audit_record(AuditEvent::started));
+        std::filesystem::rename(folder.file(), old);
+        for (const unsigned room : {0U, 20U, 500U}) { // the last is enough for the first record alone
+            const FullDisk full{room};
+            CHECK_FALSE(audit->reopen().has_value());
+            for (int lost = 0; lost < 3; ++lost) {
+                audit->record(audit_record(AuditEvent::key_loaded, std::string(300, 'x')));
+            }
+        }
+        audit->record(audit_record(AuditEvent::stopped));
+        CHECK(events_of(folder.file()) == std::vector<std::string>{"settings_changed", "limit_reached", "stopped"});
+        CHECK(nlohmann::json::parse(lines_of(folder.file()).at(1))["count"] == 9);
+        const auto both = verify({old, folder.file()}, head_text(*audit));
+        CHECK_MESSAGE(both.code == 0, both.err);
+        const auto alone = verify({folder.file()}, head_text(*audit));
+        CHECK_MESSAGE(alone.code == 0, alone.err);
+    }
+
+    TEST_CASE("a piece that a failed write leaves is closed, and the chain goes on behind it, in a new file too")
+    {
+        const AuditFolder folder;
+        const auto old = folder.path() / "audit.1";
+        const auto audit = open_audit_that_continues(folder.file());
+        audit->record(audit_record(AuditEvent::started));
+        const auto tear = [&](const std::filesystem::path& file) {
+            {
+                const FullDisk full{std::filesystem::exists(file) ? std::filesystem::file_size(file) : 0};
+                audit->record(audit_record(AuditEvent::key_loaded));
+            }
+            std::ofstream{file, std::ios::app} << R"({"seq":2,"ti)"; // as if cutting it off had failed as well
+        };
+        tear(folder.file());
+        std::filesystem::rename(folder.file(), old);
+        CHECK_FALSE(audit->reopen().has_value());
+        tear(folder.file());
+        audit->record(audit_record(AuditEvent::stopped));
+        CHECK(lines_of(old).size() == 3);
+        const auto both = verify({old, folder.file()}, head_text(*audit));
+        CHECK_MESSAGE(both.code == 0, both.err);
     }
 
     TEST_CASE("records go to the system's log as well, and a log that is away loses none of the file")
