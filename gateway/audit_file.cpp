@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "transports/clock.hpp"
+
 namespace gateway {
 
 namespace {
@@ -151,7 +153,7 @@ std::optional<std::string> SystemLog::connect()
     return std::nullopt;
 }
 
-int SystemLog::send_once(std::string_view message) const
+int SystemLog::send_once(std::string_view message)
 {
     if (::send(descriptor_, message.data(), message.size(), MSG_NOSIGNAL) >= 0) {
         return 0;
@@ -159,9 +161,18 @@ int SystemLog::send_once(std::string_view message) const
     if (errno != EAGAIN || patience_ == std::chrono::milliseconds::zero()) {
         return errno;
     }
+    if (no_wait_before_ && transports::read_boot() < *no_wait_before_) {
+        return EAGAIN;
+    }
+    ++waits_;
     pollfd room{descriptor_, POLLOUT, 0};
     (void)poll(&room, 1, static_cast<int>(patience_.count())); // the second attempt tells
-    return ::send(descriptor_, message.data(), message.size(), MSG_NOSIGNAL) >= 0 ? 0 : errno;
+    if (::send(descriptor_, message.data(), message.size(), MSG_NOSIGNAL) >= 0) {
+        return 0;
+    }
+    const int error = errno;
+    no_wait_before_ = transports::read_boot() + kPause;
+    return error;
 }
 
 std::optional<std::string> SystemLog::send(std::string_view record, bool success)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -41,6 +42,8 @@ private:
 class SystemLog {
 public:
     /// `patience` is how long one record may wait for a log that is behind; zero where the records have another place.
+    /// Once that was in vain none waits for kPause: a log that is stuck does not hold up whoever records.
+    static constexpr std::chrono::seconds kPause{5};
     explicit SystemLog(std::chrono::milliseconds patience, std::filesystem::path socket = "/dev/log")
         : patience_{patience}, path_{std::move(socket)}
     {}
@@ -50,13 +53,17 @@ public:
 
     /// One record, as facility authpriv, a failure as warning and a success as notice. The error text.
     [[nodiscard]] std::optional<std::string> send(std::string_view record, bool success);
+    /// How often a record has waited.
+    [[nodiscard]] std::uint64_t waits() const noexcept { return waits_; }
 
 private:
     [[nodiscard]] std::optional<std::string> connect();
-    [[nodiscard]] int send_once(std::string_view message) const; // 0, or the error number
+    [[nodiscard]] int send_once(std::string_view message); // 0, or the error number
     std::chrono::milliseconds patience_;
     std::filesystem::path path_;
     int descriptor_ = -1;
+    std::uint64_t waits_ = 0;
+    std::optional<std::chrono::nanoseconds> no_wait_before_; // by the boot clock
 };
 
 } // namespace gateway

@@ -359,6 +359,26 @@ TEST_SUITE("audit")
         CHECK(error->find("Resource temporarily unavailable") != std::string::npos);
     }
 
+    TEST_CASE("a system's log that is stuck is waited for once in a while, not by every record")
+    {
+        const AuditFolder folder;
+        const LogSocket socket{folder.path() / "log"};
+        SystemLog log{std::chrono::milliseconds{20}, folder.path() / "log"};
+        std::optional<std::string> error;
+        for (int sent = 0; sent < 100'000 && !error; ++sent) {
+            error = log.send("record", true);
+        }
+        REQUIRE(error.has_value());
+        CHECK(log.waits() == 1);
+        for (int sent = 0; sent < 20; ++sent) {
+            CHECK(log.send("record", true).has_value());
+        }
+        CHECK(log.waits() == 1);
+        CHECK_FALSE(socket.next().empty());
+        CHECK_FALSE(log.send("there is room", true).has_value()); // without a wait it is found at once
+        CHECK(log.waits() == 1);
+    }
+
     TEST_CASE("a record names the requirement of its tunnel, who began, and the lab")
     {
         const AuditFolder folder;
