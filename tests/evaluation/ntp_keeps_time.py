@@ -20,7 +20,7 @@ from support.evaluated import CLOCK, PROFILE, Pki
 from support.gateway import Gateway, drops
 from support.mac import Key, KeyedDaemon, write_keys
 from support.mac_tunnels import mac_client
-from support.processes import run
+from support.processes import eventually, run
 from support.upstream import Daemon
 
 SPECS = ["2.2e", "3.0e", "4.0"]
@@ -208,28 +208,111 @@ def test_three_servers_are_followed(spec, start, folder, supervisor, pki, eviden
         gateway.finish()
 
 
+class Withholding(KeyedDaemon):
+    """Bound and silent while `withheld` is true: what was asked is kept, with the port it came from."""
+
+    def __init__(self, key: Key) -> None:
+        self.withheld = False
+        self.asked: list[tuple[bytes, tuple[str, int]]] = []
+        super().__init__(key)
+        self.answer = Withholding.hold_or_answer
+
+    def hold_or_answer(self, data: bytes, asker: tuple[str, int]) -> None:
+        if self.withheld:
+            self.asked.append((data, asker))
+        else:
+            self.with_mac(data, asker)
+
+    def reply(self, data: bytes, ahead: float = 0.0, **changes: object) -> bytes:
+        """Under the right key; right in all but what is said."""
+        honest = ntp.honest_reply(ntp.Packet.decode(data), time.time_ns(), ahead)
+        return self.key.seal(honest.changed(tail=b"", **changes).encode())
+
+
+def ahead_from_strangers(daemon: Withholding, data: bytes, client: tuple[str, int]) -> None:
+    """The reply that is waited for, but for its time, from every place but the configured one."""
+    for source in (("127.0.0.1", 0), ("127.0.0.9", 0), ("127.0.0.9", daemon.address[1])):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(source)
+            stranger.sendto(daemon.reply(data, 3600.0), client)
+
+
 @numbered("NTP-1.4-T2")
 def test_an_unsolicited_reply_is_not_acted_on(spec, start, folder, supervisor, evidence):
-    """A valid reply of another time, under the right key, from a source that is not configured, while the one that is has
-    gone silent."""
+    """While a question is open, and its server silent: replies an hour ahead, under the right key, to the very port that
+    waits. From other sources they are right in all else; from the configured one they answer something else."""
     key = Key.new(7, "SHA256")
-    daemon = KeyedDaemon(key)
-    client = mac_pair(start, folder, spec, key, daemon)
-    with ntp.Client(client.address()) as asker:
-        assert asker.ask(2.0)
-        daemon.stop()
-        asked = asker.send()
-        ports = {line.split()[1].rpartition(":")[2] for line in Path("/proc/net/udp").read_text().splitlines()[1:]}
-        ports.discard(f"{asker.socket.getsockname()[1]:04X}")  # the asker's own: what comes there did not pass the role
-        forged = ntp.honest_reply(asked, None, 3600.0)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            for port in ports:
-                for data in (forged.encode(), key.seal(forged.encode())):
-                    stranger.sendto(data, ("127.0.0.1", int(port, 16)))
-        assert asker.receive(1.0) is None and not asker.heard.wrong
-    evidence.note("forged replies sent to", f"{len(ports)} ports, those of the client role among them")
-    evidence.note("dropped", client.counters()["requests"]["drops"])
-    client.finish()
+    with Withholding(key) as daemon:
+        client = start(mac_client("client", daemon.text(), write_keys(folder / "own.keys", [key]), 7,
+                                  timing={"max-round-trip": "4s"}), profile=PROFILE[spec], name="client",
+                       limits={"requests-per-second-per-client": 0})
+        with ntp.Client(client.address()) as asker:
+            before = asker.ask(2.0)
+            earlier = ntp.Packet.decode(daemon.heard[-1]).transmit
+            daemon.withheld = True
+            asked = asker.send()
+            eventually(lambda: daemon.asked, "the request at the silent server")
+            data, waiting = daemon.asked[-1]
+            own = ntp.Packet.decode(data).transmit
+            origins = {"another": own ^ (1 << 40), "none": 0, "of an answered request": earlier,
+                       "of the client, which the server never saw": asked.transmit}
+
+            def replies() -> dict[str, int]:
+                counted = client.counters()
+                assert counted["exchanges"]["open"] == 1, counted  # or nobody would wait for any reply
+                return drops(counted, "replies") | {"received": counted["replies"]["received"]}
+
+            first = replies()
+            ahead_from_strangers(daemon, data, waiting)
+            assert asker.receive(0.3) is None and not asker.heard.wrong
+            assert replies() == first, "a datagram of a stranger came through to the role"
+            for origin in origins.values():
+                daemon.say(daemon.reply(data, 3600.0, origin=origin), waiting)
+            seen = client.wait_counters(lambda now: now["replies"]["received"] >= first["received"] + len(origins),
+                                        "the unsolicited replies")
+            assert asker.receive(0.3) is None and not asker.heard.wrong
+            dropped = {reason: count - first.get(reason, 0) for reason, count in drops(seen, "replies").items()}
+            evidence.note("origins of unsolicited replies", list(origins))
+            evidence.note("dropped", dropped)
+            assert dropped["bad_origin"] == len(origins), dropped
+            last = replies()
+            daemon.say(daemon.reply(data), waiting)  # and nothing of all that was in the way of the one that was asked for
+            after = asker.receive(2.0)
+            assert after and abs(after.offset) < 0.5 and abs(before.offset) < 0.5, after
+            daemon.say(daemon.reply(data, 3600.0), waiting)  # of the right origin, but nobody waits any more
+            client.wait_counters(lambda now: now["replies"]["received"] == last["received"] + 2, "the reply after it")
+            assert asker.receive(0.3) is None and not asker.heard.wrong
+        evidence.note("exchanges", client.counters()["exchanges"])
+        client.finish()
+
+
+@numbered("NTP-1.4-T2")
+def test_unsolicited_replies_move_no_clock(spec, start, folder, supervisor, evidence):
+    """The same towards chronyd behind the client role, which has the time already and goes on asking."""
+    key = Key.new(7, "SHA256")
+    with Withholding(key) as daemon:
+        client = mac_pair(start, folder, spec, key, daemon)
+        follower = follow(supervisor, folder, client)
+        follower.process.wait_until(lambda: synchronised(follower), "synchronised", 20)
+        daemon.withheld = True
+        told = 0
+        for count in range(1, 9):
+            eventually(lambda upto=count: len(daemon.asked) >= upto, "a request at the silent server")
+            data, waiting = daemon.asked[count - 1]
+            ahead_from_strangers(daemon, data, waiting)
+            for origin in (ntp.Packet.decode(data).transmit ^ (1 << 40), 0):
+                daemon.say(daemon.reply(data, 3600.0, origin=origin), waiting)
+                told += 1
+        client.wait_counters(lambda seen: drops(seen, "replies").get("bad_origin", 0) >= told, "bad_origin", timeout=15)
+        rows = sources(follower)
+        evidence.note("sources while unsolicited replies came", rows)
+        assert synchronised(follower) and rows and all(abs(float(row[8])) < 0.5 for row in rows), rows
+        answered = client.counters()["exchanges"]["answered"]
+        daemon.withheld = False
+        client.wait_counters(lambda seen: seen["exchanges"]["answered"] > answered, "genuine replies again", timeout=15)
+        assert synchronised(follower) and all(abs(float(row[8])) < 0.5 for row in sources(follower))
+        follower.kill()
+        client.finish()
 
 
 @numbered("STM-T2", specs=SPECS)
@@ -247,8 +330,10 @@ def test_the_expected_time_arrives_over_each_protocol(spec, start, folder, super
         tunnel = mac_client("client", f"127.0.0.1:{port}", file, 7) if channel == "mac" else \
             pki.client_tunnel(channel, "client", port)
         client = start(tunnel, name=f"by-{channel}", profile=PROFILE[spec])
+        with ntp.Client(client.address()) as asker:
+            assert abs(asker.ask(3.0).offset - 3600) < 1
         said = clock_wrong_by(folder, client)
         evidence.note(f"{channel} ({client.started['tunnels'][0]['claim']})", said)
-        assert abs(abs(float(said)) - 3600) < 1, said
+        assert abs(float(said) - 3600) < 1, said  # the server's time minus ours
         client.finish()
     server.finish()
