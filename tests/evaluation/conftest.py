@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -27,9 +26,8 @@ for _name in ("pytest_sessionstart", "folder", "supervisor", "trial_pki", "sessi
               "start"):
     globals()[_name] = getattr(_fixtures, _name)
 
-from support.gateway import NTPGATE  # noqa: E402
-
-EVIDENCE = Path(os.environ.get("NTPGATE_EVIDENCE", Path(NTPGATE).resolve().parents[1] / "evaluation"))
+from support.numbered import (  # noqa: E402, F401: hooks
+    EVIDENCE, ids_of, pytest_addoption, pytest_collection_finish, pytest_collection_modifyitems, pytest_terminal_summary)
 
 
 class Evidence:
@@ -48,48 +46,11 @@ class Evidence:
         self.path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--ids", action="store_true", help="with --collect-only: prints the ids that tests are marked with")
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.config.getoption("--ids"):
-        for each in sorted({each for item in session.items for each in ids_of(item)}):
-            print(f"id: {each}")
-
-
-def ids_of(item: pytest.Item) -> list[str]:
-    return [each for mark in item.iter_markers("evaluates") for each in mark.args]
-
-
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Iterator[Evidence]:
     ids = ids_of(request.node)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{request.node.path.stem}-{request.node.name}")[:150]
     kept = Evidence(EVIDENCE / f"{stem}.txt", f"{request.node.name}: {', '.join(ids)}")
-    request.node.user_properties += [("ids", ids), ("evidence", str(kept.path.name))]
+    request.node.user_properties.append(("evidence", str(kept.path.name)))
     yield kept
     kept.write()
-
-
-def pytest_terminal_summary(terminalreporter) -> None:
-    """The table: id, result, evidence file."""
-    rows: dict[str, tuple[str, str]] = {}
-    for result in ("passed", "failed", "error"):
-        for report in terminalreporter.stats.get(result, []):
-            properties = dict(getattr(report, "user_properties", []))
-            if getattr(report, "when", "call") != "call" and result == "passed":
-                continue
-            for each in properties.get("ids", []):
-                before = rows.get(each, ("passed", ""))[0]
-                worst = result if before == "passed" else before
-                rows[each] = (worst, properties.get("evidence", "") if worst == result or not rows.get(each)
-                              else rows[each][1])
-    if rows:
-        terminalreporter.section("numbered tests")
-        width = max(map(len, rows))
-        for each in sorted(rows):
-            terminalreporter.write_line(f"{each:<{width}}  {rows[each][0]:<6}  {rows[each][1]}")
-        EVIDENCE.mkdir(parents=True, exist_ok=True)
-        table = "".join(f"{each}\t{result}\t{file}\n" for each, (result, file) in sorted(rows.items()))
-        (EVIDENCE / "results.tsv").write_text(table, encoding="utf-8")
