@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <ostream>
 #include <string>
 
@@ -12,6 +13,7 @@
 #include "gateway/check_nts.hpp"
 #include "gateway/config_values.hpp"
 #include "gateway/profile.hpp"
+#include "gateway/self_test.hpp"
 #include "gateway/utc_time.hpp"
 
 namespace gateway {
@@ -22,6 +24,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kValid = 0;
 constexpr int kInvalid = 2;
+constexpr int kSelfTestFailed = 3;
 
 struct NamedDuration {
     const char* key;
@@ -190,10 +193,13 @@ Json tunnel_json(const Tunnel& tunnel)
     return result;
 }
 
-void print_json(const Loaded& loaded, std::ostream& out)
+using Failed = std::optional<SelfTestFailure>;
+
+void print_json(const Loaded& loaded, const Failed& failed, std::ostream& out)
 {
-    Json document = {{"valid", loaded.config.has_value()},
+    Json document = {{"valid", loaded.config.has_value() && !failed},
                      {"profile", nullptr},
+                     {"self-test", nullptr},
                      {"errors", Json::array()},
                      {"warnings", Json::array()},
                      {"tunnels", Json::array()}};
@@ -208,6 +214,9 @@ void print_json(const Loaded& loaded, std::ostream& out)
         for (const auto& tunnel : loaded.config->tunnels) {
             document["tunnels"].push_back(tunnel_json(tunnel));
         }
+    }
+    if (failed) {
+        document["self-test"] = {{"reason", failed->reason}, {"text", failed->text}};
     }
     // A path need not be UTF-8; a JSON document must be.
     out << document.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
@@ -330,7 +339,7 @@ void print_tunnel(const Tunnel& tunnel, const Config& config, std::ostream& out)
     }
 }
 
-void print_text(const Loaded& loaded, std::ostream& out)
+void print_text(const Loaded& loaded, const Failed& failed, std::ostream& out)
 {
     for (const auto& error : loaded.errors) {
         out << error.text() << '\n';
@@ -343,7 +352,8 @@ void print_text(const Loaded& loaded, std::ostream& out)
         for (const auto& tunnel : config.tunnels) {
             print_tunnel(tunnel, config, out);
         }
-        out << fmt::format("{} is valid (profile {})\n", config.file, config.profile);
+        out << (failed ? fmt::format("self-test failed: {}: {}\n", failed->reason, failed->text)
+                       : fmt::format("{} is valid (profile {})\n", config.file, config.profile));
     } else {
         out << fmt::format("not valid: {} error{}\n", loaded.errors.size(), loaded.errors.size() == 1 ? "" : "s");
     }
@@ -353,12 +363,13 @@ void print_text(const Loaded& loaded, std::ostream& out)
 
 int run_check(const Loaded& loaded, bool json, std::ostream& out)
 {
+    const auto failed = loaded.config ? self_test(*loaded.config) : std::nullopt;
     if (json) {
-        print_json(loaded, out);
+        print_json(loaded, failed, out);
     } else {
-        print_text(loaded, out);
+        print_text(loaded, failed, out);
     }
-    return loaded.config ? kValid : kInvalid;
+    return !loaded.config ? kInvalid : failed ? kSelfTestFailed : kValid;
 }
 
 } // namespace gateway

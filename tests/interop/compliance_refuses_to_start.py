@@ -52,7 +52,7 @@ def test_a_wrong_answer_of_one_primitive_ends_it_before_any_socket(function, fol
     assert "bind(" not in trace.read_text() and "AF_INET" not in trace.read_text(), trace.read_text()
 
 
-@pytest.mark.parametrize("door", ["run", "query", "stdio"])
+@pytest.mark.parametrize("door", ["check", "run", "query", "stdio"])
 def test_an_ssh_library_that_takes_wrong_tags_moves_no_time(door, folder, keys):
     """CVE-2026-59847, played: what opens a packet says yes whatever its tag is."""
     library = folder / "broken_crypto.so"
@@ -60,14 +60,13 @@ def test_an_ssh_library_that_takes_wrong_tags_moves_no_time(door, folder, keys):
                    check=True)
     by_sshd = server_of(CLOCK, keys) | {"name": "by-sshd", "listen": "stdio", "ssh": {}}
     config = write_config(folder / "ssh.yaml", [server_of(CLOCK, keys), client_of("127.0.0.1:9", keys), by_sshd])
-    arguments = {"run": [], "query": ["--tunnel", "client", "--json"], "stdio": ["--tunnel", "by-sshd"]}[door]
+    arguments = {"check": [], "run": [], "query": ["--tunnel", "client", "--json"], "stdio": ["--tunnel", "by-sshd"]}[door]
     done = command(door, "-c", str(config), *arguments,
                    prefix=["env", f"LD_PRELOAD={library}", "BROKEN_CRYPTO=EVP_DecryptFinal"])
     assert done.returncode == 3, done
     assert "aes256-gcm@openssh.com: a packet with a wrong tag is taken" in done.stdout + done.stderr, done
 
 
-def openssl(*arguments: object) -> None:
 def own_profile(folder: Path, name: str = "own.yaml") -> Path:
     """As modern, under a name of its own."""
     text = (ROOT / "configs/profiles/modern.yaml").read_text(encoding="utf-8")
@@ -76,6 +75,7 @@ def own_profile(folder: Path, name: str = "own.yaml") -> Path:
     return path
 
 
+def openssl(*arguments: object) -> None:
     subprocess.run(["openssl", *[str(argument) for argument in arguments]], check=True, capture_output=True)
 
 
@@ -201,6 +201,12 @@ def test_what_was_not_signed_does_not_start(spoil, folder, trial_pki, supervisor
     assert code == 3, child.err
     (record,) = records(child)
     assert (record["event"], record["reason"]) == ("self_test_failed", "integrity") and expected in record["text"], record
+    done = command("check", "--json", "-c", str(config))
+    document = json.loads(done.stdout)
+    assert done.returncode == 3 and document["valid"] is False and not document["errors"], done
+    assert document["self-test"]["reason"] == "integrity" and expected in document["self-test"]["text"], done
+    plain = command("check", "-c", str(config))
+    assert plain.returncode == 3 and "self-test failed: integrity: " in plain.stdout and "is valid" not in plain.stdout
 
 
 def test_fips_required_does_not_start_without_the_provider(folder, trial_pki, supervisor):
@@ -291,11 +297,6 @@ def test_a_profile_that_is_none_is_refused_with_its_place(folder):
     assert unknown.returncode == 2 and "there is no profile 'ndcpp-9'" in unknown.stderr, unknown
 
 
-def test_the_lab_says_what_it_is_in_every_record(start, trial_pki):
-    server = start(server_tunnel(CLOCK, trial_pki.server()), profile="lab")
-    assert all(record["lab"] is True for record in server.audit())
-    assert any("profile lab is for laboratories" in line for line in server.err)
-    server.finish()
 def test_a_file_can_not_pass_for_the_profile_that_was_evaluated(folder, trial_pki):
     text = (ROOT / "configs/profiles/ndcpp-4.0.yaml").read_text()
     (folder / "weaker.yaml").write_text(text.replace("extended-master-secret: required", "extended-master-secret: offered"))
@@ -311,3 +312,8 @@ def test_a_file_can_not_pass_for_the_profile_that_was_evaluated(folder, trial_pk
     assert shown.returncode == 2 and "is the name of a built-in profile" in shown.stderr, shown
 
 
+def test_the_lab_says_what_it_is_in_every_record(start, trial_pki):
+    server = start(server_tunnel(CLOCK, trial_pki.server()), profile="lab")
+    assert all(record["lab"] is True for record in server.audit())
+    assert any("profile lab is for laboratories" in line for line in server.err)
+    server.finish()
