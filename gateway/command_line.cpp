@@ -310,7 +310,8 @@ private:
     void add_query()
     {
         query = app.add_subcommand("query", "ask the time through a channel, and print offset and delay");
-        query->add_option("url", arguments.url, "tls:// dtls:// mac:// nts:// or ntp://HOST[:PORT]");
+        query->add_option("url", arguments.url,
+                          "tls:// dtls:// ssh:// mac:// nts:// or ntp://HOST[:PORT]; ssh://USER@HOST, too");
         query->add_option("-c,--config", arguments.file, "configuration file");
         query->add_option("--tunnel", arguments.tunnel, "a client tunnel of that file");
         query->add_option("-n", arguments.samples, "samples (4)")->check(CLI::Range(1U, 1000U));
@@ -359,14 +360,16 @@ private:
     void add_short_forms()
     {
         client = app.add_subcommand("client", "one client tunnel from the command line");
-        client->add_option("url", arguments.url, "tls:// or dtls://HOST[:PORT] of the server role")->required();
+        client->add_option("url", arguments.url, "tls:// dtls:// ssh:// mac:// or nts://HOST[:PORT] of the server")
+            ->required();
         add_options(*client, arguments, kTlsOptions);
         add_options(*client, arguments, kTargetOptions);
         add_options(*client, arguments, kClientOptions);
         add_options(*client, arguments, kSshOptions);
         add_debug(*client);
         server = app.add_subcommand("server", "one server tunnel from the command line");
-        server->add_option("url", arguments.url, "tls:// or dtls://[ADDRESS][:PORT] to listen on")->required();
+        server->add_option("url", arguments.url, "tls:// dtls:// ssh:// or mac://[ADDRESS][:PORT] to listen on")
+            ->required();
         add_options(*server, arguments, kTlsOptions);
         add_options(*server, arguments, kServerOptions);
         add_options(*server, arguments, kSshOptions);

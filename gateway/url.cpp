@@ -126,7 +126,13 @@ public:
         }
         url_ = std::move(std::get<ParsedUrl>(parsed));
         if (url_.scheme == "ntp") {
-            return url_problem("ntp:// is for query only (expected tls://, dtls:// or ssh://)");
+            return url_problem(fmt::format("ntp:// is for query only (expected {})", schemes()));
+        }
+        if (url_.scheme == "nts" && role_ == Role::server) {
+            return url_problem(
+                fmt::format("a front for NTS needs a file, which says where its keys are (expected {}, or "
+                            "run -c FILE with nts: {{keys: ...}})",
+                            schemes()));
         }
         if (auto why = why_absent("tunnels.channel", url_.scheme)) {
             return url_problem(std::move(*why));
@@ -225,6 +231,12 @@ private:
             }
         }
         return texts;
+    }
+
+    [[nodiscard]] std::string_view schemes() const noexcept
+    {
+        return role_ == Role::client ? "tls://, dtls://, ssh://, mac:// or nts://"
+                                     : "tls://, dtls://, ssh:// or mac://";
     }
 
     [[nodiscard]] bool needs(std::string_view block) const noexcept

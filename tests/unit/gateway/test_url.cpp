@@ -188,6 +188,13 @@ TEST_CASE("ssh has options of its own, and takes none of tls")
               .starts_with("command line: --known-hosts: belongs to role client"));
 }
 
+TEST_CASE("a front for NTS is not made from a URL, which can not say where its keys are")
+{
+    CHECK(refusal(server_yaml({"nts://*", {{"upstream", {"clock"}}}})) ==
+          "command line: URL: a front for NTS needs a file, which says where its keys are (expected tls://, dtls://, "
+          "ssh:// or mac://, or run -c FILE with nts: {keys: ...})");
+}
+
 TEST_CASE("ntp:// makes no tunnel")
 {
     CHECK(
