@@ -22,7 +22,8 @@ from support.tls_peer import Plan, Server, outcome
 
 
 class Stage:
-    """The server of one case: meets the first client that comes, and keeps what happened."""
+    """The server of one case: meets the first client that comes, and keeps what happened. Its port stays its own until
+    the end: the client goes on knocking there, and would be the first one of another case."""
 
     def __init__(self, case: Case, pki: Pki, spec: str, version: str) -> None:
         self.case, self.version = case, version
@@ -55,7 +56,8 @@ class Stage:
             own.settimeout(8)
             self.server = Server(own, self.plan, self.datagrams)
             self.result = outcome(self._talk)
-            own.close()
+            if own is not self.socket:
+                own.close()
         except OSError as error:
             self.result = f"socket: {error}"
         except Exception as error:  # the case's own fault may confuse its server: that is no channel, too
@@ -93,8 +95,7 @@ class Play:
         self.gateway = Gateway(self._owner, f"{spec}-{version}", ["run", "-c", str(config)])
 
     def end(self) -> None:
-        for stage in self.stages.values():
-            stage.socket.close()
+        """The ports are given back last: whoever has them next must not be knocked at by these clients."""
         self.gateway.finish()
         for stage in self.stages.values():
             stage.end()
