@@ -163,8 +163,9 @@ void ClientChannels::arm()
         const Nanoseconds age = tunnel_.timing.max_channel_age + (slot->retiring ? time_to_succeed() : Nanoseconds{});
         consider(slot->opened() + age);
         if (const Nanoseconds until = slot->channel()->peer().valid_until; until != Nanoseconds::zero()) {
-            // Wall time, looked at every minute.
-            const Nanoseconds left = until - transports::read_wall();
+            // Looked at every minute: the clock may be stepped, or be known by then.
+            const auto time = transports::certificate_time(tunnel_.tls.clock);
+            const Nanoseconds left = time ? until - *time : std::chrono::minutes{1};
             consider(transports::read_boot() +
                      std::clamp<Nanoseconds>(left, std::chrono::milliseconds{1}, std::chrono::minutes{1}));
         }

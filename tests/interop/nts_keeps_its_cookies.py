@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from support import ntp
 from support.daemons import Chronyd, free_tcp_port, wait_for_tcp
@@ -26,15 +27,19 @@ def fixed(pki, start, keys: dict[str, object], ports: tuple[int, int] | None = N
     return start(front(pki, CLOCK, keys, **listens, **more), name=name, limits=UNLIMITED)
 
 
-def test_cookies_survive_a_restart_of_the_sidecar_and_are_deleted_when_loaded(start, folder, trial_pki):
-    server = fixed(trial_pki, start, {"keys": str(folder / "nts.keys")})
-    state = folder / "state"
+def left_by_one_that_ended(pki, start, server, state: Path) -> tuple[dict[str, object], Path]:
+    """A sidecar's tunnel, and the file with the cookies that its first process had left."""
     state.mkdir()
-    tunnel = sidecar(trial_pki, f"localhost:{port_of(server)[1]}", state)
+    tunnel = sidecar(pki, f"localhost:{port_of(server)[1]}", state)
     client = start(tunnel, name="first", limits=UNLIMITED)
     assert ask(client) is not None
     client.finish()
-    file = state / "sidecar.0.nts"
+    return tunnel, state / "sidecar.0.nts"
+
+
+def test_cookies_survive_a_restart_of_the_sidecar_and_are_deleted_when_loaded(start, folder, trial_pki):
+    server = fixed(trial_pki, start, {"keys": str(folder / "nts.keys")})
+    tunnel, file = left_by_one_that_ended(trial_pki, start, server, folder / "state")
     kept = file.read_text(encoding="ascii")
     assert kept.count("\ncookie ") == 8 and file.stat().st_mode & 0o777 == 0o600, kept
     again = start(tunnel, name="second", limits=UNLIMITED)
@@ -52,12 +57,7 @@ def test_cookies_survive_a_restart_of_the_sidecar_and_are_deleted_when_loaded(st
 
 def test_cookies_are_not_used_after_a_restart_under_another_trust(start, folder, trial_pki):
     server = fixed(trial_pki, start, {"keys": str(folder / "nts.keys")})
-    state = folder / "state"
-    state.mkdir()
-    tunnel = sidecar(trial_pki, f"localhost:{port_of(server)[1]}", state)
-    client = start(tunnel, name="first", limits=UNLIMITED)
-    assert ask(client) is not None
-    client.finish()
+    tunnel, _ = left_by_one_that_ended(trial_pki, start, server, folder / "state")
     other = Authority("another CA").write(folder / "other.pem")
     again = start(tunnel | {"tls": {"ca": other}}, name="second", limits=UNLIMITED)
     assert again.wait_event("ke_failed")["reason"] == "unknown_ca"

@@ -175,18 +175,6 @@ def logged_in(server, keys: Keys) -> paramiko.Transport:
     return transport
 
 
-def frames_of(channel: paramiko.Channel) -> Frame | None:
-    """What comes back for one question."""
-    asked = Frame(REQUEST, int.from_bytes(os.urandom(4), "big"), monotonic_stamp(), packet=ntp.request().encode())
-    channel.sendall(asked.framed())
-    stream = Stream()
-    while data := channel.recv(4096):
-        for frame in stream.feed(data):
-            if frame.id == asked.id:
-                return frame
-    return None
-
-
 def test_who_is_in_cannot_become_another(start, chronyd, keys, profile):
     """A second login, by a key that stays, would save a channel whose own key is struck off."""
     going, staying = (paramiko.RSAKey.generate(2048) for _ in range(2))

@@ -19,10 +19,15 @@ public:
     FakeChannel(std::uint64_t number, transports::ChannelHandler& handler) : number_{number}, handler_{handler} {}
     transports::SendResult send(std::span<const std::byte>) override { return transports::SendResult::sent; }
     void close(CloseReason why) override { closed_for = why; }
-    const transports::PeerIdentity& peer() const noexcept override { return identity; }
+    const transports::PeerIdentity& peer() const noexcept override
+    {
+        ++looks;
+        return identity;
+    }
     std::uint64_t number() const noexcept override { return number_; }
     void end(CloseReason why) { handler_.on_closed(*this, {why, {}}); } // destroys it
 
+    mutable int looks = 0;
     transports::PeerIdentity identity;
     std::optional<CloseReason> closed_for;
 
@@ -227,6 +232,25 @@ TEST_SUITE("client_channels")
             CHECK_FALSE(old.closed_for.has_value());
             rig.run_for(500ms);
             CHECK(old.closed_for == CloseReason::max_channel_age);
+        }
+    }
+
+    TEST_CASE("under bootstrap a wall clock beyond the certificates' end neither ends a channel nor keeps us busy")
+    {
+        for (const bool known : {false, true}) {
+            CAPTURE(known);
+            Rig rig;
+            rig.tunnel.tls.clock = std::make_shared<transports::CertificateClock>(transports::Nanoseconds{});
+            const auto wall = transports::read_wall();
+            if (known) {
+                REQUIRE(rig.tunnel.tls.clock->learn(wall - 2h, transports::read_boot()));
+            }
+            rig.channels->start();
+            const FakeChannel& channel = rig.open(wall - 1h);
+            const int before = channel.looks;
+            rig.run_for(200ms);
+            CHECK_FALSE(channel.closed_for.has_value());
+            CHECK(channel.looks - before <= 2);
         }
     }
 
