@@ -225,7 +225,7 @@ CASES = [
     Case("finished", {"2.2e": "1.1-T6a", "3.0e": "1.1-T6i", "4.0": "6"}, broken("digest check failed"),
          change=after("Finished", flip())),
     Case("garbage-for-finished", {"2.2e": "1.1-T6b", "3.0e": "1.1-T6ii", "4.0": "7"},
-         broken("unexpected message", "bad length"),
+         ("protocol_error",),
          change=instead("Finished", garbage)),
     Case("plaintext-extensions", {"3.0e": "1.1-T6iii"}, broken("bad record type"), only=("TLS1.3",),
          change=instead("EncryptedExtensions", plaintext_extensions)),
